@@ -8,6 +8,12 @@ from cs3d_ros.events.messages import (
     MessageError,
     encode_event_array,
 )
+from cs3d_ros.events.recordings import (
+    Recording,
+    RecordingError,
+    open_recording,
+    write_recording,
+)
 
 __all__ = [
     'EventArrayDecoder',
@@ -15,9 +21,13 @@ __all__ = [
     'EventCounts',
     'FrameSettings',
     'MessageError',
+    'Recording',
+    'RecordingError',
     'SquareAccumulator',
     'concatenate',
     'encode_event_array',
+    'open_recording',
     'period_index',
     'still_frame',
+    'write_recording',
 ]

@@ -29,7 +29,7 @@ def fire(const double[:, ::1] before, const double[:, ::1] level, double[:, ::1]
     ``before_ns + (now_ns - before_ns) * (reference - before) / (level - before)``.
     """
     cdef Py_ssize_t row, column, k, n, at = 0
-    cdef double change, step, slope, when, span = now_ns - before_ns
+    cdef double change, step, rise, when, span = now_ns - before_ns
     cdef bint is_on
     with nogil:
         for row in range(level.shape[0]):
@@ -44,11 +44,14 @@ def fire(const double[:, ::1] before, const double[:, ::1] level, double[:, ::1]
                     step = -off_threshold
                 else:
                     continue
-                slope = span / (level[row, column] - before[row, column])
+                rise = level[row, column] - before[row, column]
                 for k in range(1, n + 1):
-                    when = (reference[row, column] + k * step - before[row, column]) * slope
-                    # rounding may leave [0, span] by an ulp where a level ends on its threshold
-                    when = min(max(when, 0.0), span)
+                    # A level that came to rest an ulp below its threshold may cross it by rounding
+                    # of the reference alone: the crossing then belongs to the interval's start.
+                    when = 0.0
+                    if rise * step > 0:
+                        when = (reference[row, column] + k * step - before[row, column]) / rise
+                        when = span * min(max(when, 0.0), 1.0)
                     x[at] = <uint16_t>column
                     y[at] = <uint16_t>row
                     t[at] = before_ns + <int64_t>(when + 0.5)
