@@ -1,6 +1,15 @@
 """Faces from events: find, track, align."""
 
 from cs3d_ros.face.align import FaceSquare, face_square
+from cs3d_ros.face.finder import FaceFinder, FinderSettings, FixedFace
 from cs3d_ros.face.track import Box, FaceTrack
 
-__all__ = ['Box', 'FaceSquare', 'FaceTrack', 'face_square']
+__all__ = [
+    'Box',
+    'FaceFinder',
+    'FaceSquare',
+    'FaceTrack',
+    'FinderSettings',
+    'FixedFace',
+    'face_square',
+]

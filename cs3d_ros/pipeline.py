@@ -1,0 +1,281 @@
+"""The chain without ROS: events to face frames to emotions; nodes and CLI call just this."""
+
+from typing import Iterator, List, NamedTuple, Optional, Tuple
+
+import numpy as np
+
+from cs3d_ros.events import (
+    EventBatch,
+    FrameSettings,
+    SquareAccumulator,
+    period_index,
+    still_frame,
+)
+from cs3d_ros.events.recordings import Recording
+from cs3d_ros.face import Box, FaceFinder, FaceTrack, FixedFace, face_square
+from cs3d_ros.inference import Bundle, Emotion, EmotionFilter, EmotionSettings
+
+LONGEST_GAP_NS = 10_000_000_000  # without events; beyond it the clock jumped or the camera slept
+LATE_NS = 1_000_000_000  # events older than this mean a new clock, younger ones come too late
+BLANK_LEVELS = 128  # (frame - 128) / 128 is what networks read
+
+
+class FaceFrame:
+    """
+    What one period of sensor time showed.
+
+    Attributes
+    ----------
+    t_ns : int
+        End of the period.
+    image : np.ndarray [shape=(size, size), dtype=uint8] or None
+        Event frame of the face square; None without a face.
+    track : FaceTrack or None
+        The face at the start of the period, which the frame was made with.
+    events : int
+        Events of the whole sensor in the period.
+    """
+
+    __slots__ = ('t_ns', 'image', 'track', 'events')
+
+    def __init__(self, t_ns: int, image: Optional[np.ndarray], track: Optional[FaceTrack],
+                 events: int):
+        self.t_ns = t_ns
+        self.image = image
+        self.track = track
+        self.events = events
+
+
+class PreprocessorCounts(NamedTuple):
+    """What a :class:`Preprocessor` has seen since it was made."""
+
+    events: int = 0
+    frames: int = 0  # periods closed
+    face_frames: int = 0  # of them with a face
+    late: int = 0  # events dropped: their period was closed already
+    restarts: int = 0  # times the clock went back or leapt ahead, and the chain began anew
+
+
+class Preprocessor:
+    """
+    Events in, one :class:`FaceFrame` per period out, however the stream is cut.
+
+    Periods are aligned to absolute sensor time. The face of a period is what was known at its
+    start, so its events are counted as they come and none are kept.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    bundle : Bundle
+        Tells frame size, period, step and the margin of the face square.
+    roi : Box, optional
+        A face that stands here, instead of the finder's.
+    """
+
+    def __init__(self, width: int, height: int, bundle: Bundle, roi: Optional[Box] = None):
+        self.width, self.height = width, height
+        self.counts = PreprocessorCounts()
+        self._period_ns = bundle.period_ns
+        self._margin = bundle.margin
+        self._frame = SquareAccumulator(
+            FrameSettings(bundle.size, bundle.period_ns, bundle.step))
+        self._finder = FixedFace(roi) if roi else FaceFinder(width, height)
+        self.reset()
+
+    def reset(self):
+        """Forget the stream; the next events start a new one."""
+        self._finder.reset()
+        self._frame.take()
+        self._index = None  # of the open period
+        self._track = self._square = None
+        self._events = 0
+
+    def push(self, batch: EventBatch) -> List[FaceFrame]:
+        """
+        Take events that follow the earlier ones in time; return the periods they close.
+
+        Raises
+        ------
+        ValueError
+            If the batch is of another sensor size.
+        """
+        if (batch.width, batch.height) != (self.width, self.height):
+            raise ValueError('sensor is {} x {}, got events of {} x {}: make a new Preprocessor'
+                             .format(self.width, self.height, batch.width, batch.height))
+        frames = []
+        while len(batch):
+            frames += self._open(int(batch.t[0]))
+            start_ns = self._index * self._period_ns
+            present = batch.between(start_ns, start_ns + self._period_ns)
+            late = len(batch.between(int(batch.t[0]), start_ns))
+            self.counts = self.counts._replace(
+                late=self.counts.late + late, events=self.counts.events + len(present))
+            self._count(present)
+            batch = batch[late + len(present):]
+        return frames
+
+    def advance(self, t_ns: int) -> List[FaceFrame]:
+        """Close the periods that end by ``t_ns``, as no event before it will come."""
+        if self._index is None or period_index(t_ns, self._period_ns) <= self._index:
+            return []
+        return self._open(t_ns)
+
+    def _open(self, t_ns) -> List[FaceFrame]:
+        """Make the period of a time the open one; return those closed on the way."""
+        index = period_index(t_ns, self._period_ns)
+        if self._index is not None:
+            ahead_ns = t_ns - self._index * self._period_ns
+            if ahead_ns > LONGEST_GAP_NS or ahead_ns < -LATE_NS:
+                self.reset()
+                self.counts = self.counts._replace(restarts=self.counts.restarts + 1)
+        if self._index is None:
+            self._index = index
+            self._follow()
+        frames = []
+        while self._index < index:
+            frames.append(self._close())
+        return frames
+
+    def _count(self, batch):
+        self._events += len(batch)
+        self._finder.add(batch)
+        if self._square:
+            self._frame.add(batch, self._square)
+
+    def _close(self) -> FaceFrame:
+        self._index += 1
+        image = self._frame.take() if self._track else None
+        frame = FaceFrame(self._index * self._period_ns, image, self._track, self._events)
+        self.counts = self.counts._replace(
+            frames=self.counts.frames + 1,
+            face_frames=self.counts.face_frames + (image is not None))
+        self._events = 0
+        self._follow()
+        return frame
+
+    def _follow(self):
+        """Take the face at the start of the open period from the finder."""
+        self._track = self._finder.step(self._index * self._period_ns)
+        self._square = face_square(self._track.box, self._margin) if self._track else None
+
+
+class Recognizer:
+    """
+    Event frames of one face in, emotions out, every ``hop_frames`` of the bundle.
+
+    A period without a face, or a gap in the times, begins a new clip of still frames. The network
+    is not run on a clip without events: it could not change the answer.
+
+    Parameters
+    ----------
+    engine : object
+        What :func:`cs3d_ros.inference.open_engine` returns.
+    settings : EmotionSettings
+
+    Attributes
+    ----------
+    inferences, skipped : int
+        Runs of the network, and estimates that needed none.
+    """
+
+    def __init__(self, engine, settings: EmotionSettings = EmotionSettings()):
+        bundle = engine.bundle
+        self._engine = engine
+        self._bundle = bundle
+        self._filter = EmotionFilter(bundle.classes, bundle.unchanged, settings)
+        self._still = still_frame(bundle.size)
+        self._nothing = np.zeros(bundle.output_count, np.float32)
+        self._nothing[-1] = 1.0
+        self.inferences = self.skipped = 0
+        self.reset()
+
+    def reset(self):
+        """Forget the face; the next frame starts a new clip."""
+        self._filter.reset()
+        self._restart()
+        self._last_ns = None
+
+    def _restart(self):
+        self._images = [self._still] * self._bundle.clip_frames
+        self._moving = [False] * self._bundle.clip_frames
+        self._since_start = 0
+
+    def push(self, image: Optional[np.ndarray], t_ns: int) -> Optional[Emotion]:
+        """
+        Take the frame of the period that ends at ``t_ns``, or None where no face was.
+
+        Returns
+        -------
+        Emotion or None
+            What is believed, at every ``hop_frames``-th frame.
+
+        Raises
+        ------
+        ValueError
+            If the image has another shape or dtype.
+        """
+        if image is not None and (image.shape != self._still.shape or image.dtype != np.uint8):
+            raise ValueError('event frame must be uint8 {}, got {} {}'.format(
+                self._still.shape, image.dtype, image.shape))
+        if self._last_ns is not None:
+            elapsed = round((t_ns - self._last_ns) / self._bundle.period_ns)
+            if elapsed < 1:
+                self.reset()
+            elif elapsed > 1:
+                self._absent(t_ns - self._bundle.period_ns)
+        self._last_ns = t_ns
+        if image is None:
+            return self._absent(t_ns)
+        self._images = self._images[1:] + [image]
+        self._moving = self._moving[1:] + [bool((image != self._still).any())]
+        self._since_start += 1
+        if self._since_start % self._bundle.hop_frames:
+            return None
+        return self._filter.push(self._estimate(), t_ns)
+
+    def _absent(self, t_ns) -> Emotion:
+        self._restart()
+        return self._filter.push(None, t_ns)
+
+    def _estimate(self) -> np.ndarray:
+        if self._bundle.unchanged and not any(self._moving):
+            self.skipped += 1
+            return self._nothing
+        self.inferences += 1
+        clip = np.stack(self._images).astype(np.float32)
+        clip = ((clip - BLANK_LEVELS) / BLANK_LEVELS)[np.newaxis, np.newaxis]
+        return self._engine.run(clip)[0]
+
+
+def recognize(recording: Recording, engine, roi: Optional[Box] = None,
+              settings: EmotionSettings = EmotionSettings()
+              ) -> Iterator[Tuple[FaceFrame, Optional[Emotion]]]:
+    """
+    Yield every period of a recording with the emotion settled at its end, if one was due.
+
+    Parameters
+    ----------
+    recording : Recording
+    engine : object
+        What :func:`cs3d_ros.inference.open_engine` returns.
+    roi : Box, optional
+        A face that stands here, instead of the finder's.
+    settings : EmotionSettings
+
+    Examples
+    --------
+    >>> for frame, emotion in recognize(open_recording('face.aedat4'),
+    ...                                 open_engine('cs3d.onnx')):  # doctest: +SKIP
+    ...     print(frame.t_ns, emotion)
+    """
+    preprocessor = Preprocessor(recording.width, recording.height, engine.bundle, roi)
+    recognizer = Recognizer(engine, settings)
+
+    def answers(frames):
+        for frame in frames:
+            yield frame, recognizer.push(frame.image, frame.t_ns)
+
+    for batch in recording.batches():
+        yield from answers(preprocessor.push(batch))
+    yield from answers(preprocessor.advance(recording.end_ns + engine.bundle.period_ns))
