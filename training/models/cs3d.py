@@ -1,0 +1,254 @@
+"""CS3D: C3D with soft spiking neurons, factorised convolutions and attention, each a switch.
+
+Source: CS3D, An Efficient Facial Expression Recognition via Event Vision, arXiv 2512.09592. With
+all switches off (and ``norm`` off, ``head='fc'``) this is C3D; the ablation of the paper,
+C3D -> +SSN -> +factorised -> +attention, is four settings of this one code.
+
+A 3x3x3 convolution becomes time 3x1x1 (depth-wise), space 1x3x3 (depth-wise), channels 1x1x1
+(point-wise), with an identity residual where input and output have equally many channels.
+
+Tensors are (N, C, T, H, W). Everything but the dense convolution is computed by 2-D operators on
+views: a 3-D depth-wise convolution has no fast kernel on CPUs nor in TensorRT 8, and the two-step
+form is exact. With ``channels_last_3d`` memory every view below is free; training in that layout
+and bfloat16 is about ten times faster than ``Conv3d`` here (``benchmarks``).
+"""
+
+from dataclasses import asdict, dataclass
+from typing import Optional
+
+import torch
+from torch import nn
+from torch.nn import functional as F
+
+from training.models.c3d import FC_WIDTH, Pool, pooled_shape, scaled_plan
+
+
+@dataclass(frozen=True)
+class CS3DSettings:
+    """What makes one network of the family."""
+
+    outputs: int = 7
+    frames: int = 16
+    size: int = 112  # px
+    width: float = 1.0  # multiplier of all channels
+    ssn: bool = True  # soft spiking neurons in place of ReLU
+    factorised: bool = True
+    attention: bool = True
+    norm: bool = True  # batch normalisation before each activation; C3D of 2015 has none
+    head: str = 'fc'  # 'fc' as C3D; 'gap' global average pooling, 48 times fewer parameters
+    theta: float = 0.25  # SSN threshold; 40 % of normalised inputs fire; the paper leaves it open
+    beta: float = 4.0  # SSN steepness of the surrogate; the paper leaves it open
+    dropout: float = 0.5
+    # The paper's first block filters its one input channel once in time and once in space, so all
+    # its outputs are one picture rescaled. More filters see edges in more than one direction.
+    stem_filters: int = 1
+    stem_stride: int = 1  # 2: the stem strides in space and pool1 falls away
+
+    def __post_init__(self):
+        """Refuse what no network can be."""
+        if self.head not in ('fc', 'gap'):
+            raise ValueError("head must be 'fc' or 'gap', got {!r}".format(self.head))
+        if self.stem_stride not in (1, 2):
+            raise ValueError('stem_stride must be 1 or 2, got {}'.format(self.stem_stride))
+        if (self.stem_filters > 1 or self.stem_stride > 1) and not self.factorised:
+            raise ValueError('stem_filters and stem_stride need factorised=True')
+
+    @property
+    def own_stem(self) -> bool:
+        """Whether the first block differs from the paper's."""
+        return self.stem_filters > 1 or self.stem_stride > 1
+
+    def as_dict(self) -> dict:
+        """Return the settings as plain values, for checkpoints and metadata."""
+        return asdict(self)
+
+
+class SoftSpike(torch.autograd.Function):
+    """x where x > theta, else 0; backwards the gradient is scaled by sigmoid(beta (x - theta))."""
+
+    @staticmethod
+    def forward(ctx, x, theta, beta):
+        ctx.save_for_backward(x)
+        ctx.theta, ctx.beta = theta, beta
+        return F.threshold(x, theta, 0.0)
+
+    @staticmethod
+    def backward(ctx, gradient):
+        x, = ctx.saved_tensors
+        slope = (x - ctx.theta).mul_(ctx.beta).sigmoid_()
+        return slope.mul_(gradient), None, None
+
+
+class SSN(nn.Module):
+    """Soft spiking neuron: passes what exceeds its threshold, has no memory."""
+
+    def __init__(self, theta: float, beta: float):
+        super().__init__()
+        self.theta, self.beta = theta, beta
+
+    def forward(self, x):
+        return SoftSpike.apply(x, self.theta, self.beta)
+
+
+def frames_to_batch(x: torch.Tensor) -> torch.Tensor:
+    """View (N, C, T, H, W) as N*T pictures (N*T, C, H, W)."""
+    return x.transpose(1, 2).flatten(0, 1)
+
+
+def batch_to_frames(x: torch.Tensor, frames: int) -> torch.Tensor:
+    """Undo frames_to_batch."""
+    return x.unflatten(0, (-1, frames)).transpose(1, 2)
+
+
+class TimeConv(nn.Conv2d):
+    """3x1x1 depth-wise convolution, as 3x1 on the view (N, C, T, H*W)."""
+
+    def __init__(self, channels: int):
+        super().__init__(channels, channels, (3, 1), padding=(1, 0), groups=channels)
+
+    def forward(self, x):
+        return super().forward(x.flatten(3)).unflatten(3, x.shape[3:])
+
+
+class SpaceConv(nn.Conv2d):
+    """1x3x3 depth-wise convolution, as 3x3 on the view (N*T, C, H, W)."""
+
+    def __init__(self, channels: int, filters: int = 0, stride: int = 1):
+        super().__init__(channels, filters or channels, 3, stride, padding=1, groups=channels)
+
+    def forward(self, x):
+        return batch_to_frames(super().forward(frames_to_batch(x)), x.shape[2])
+
+
+class PointConv(nn.Conv2d):
+    """1x1x1 convolution that mixes channels, on the view (N*T, C, H, W)."""
+
+    def __init__(self, channels: int, out: int):
+        super().__init__(channels, out, 1)
+
+    def forward(self, x):
+        return batch_to_frames(super().forward(frames_to_batch(x)), x.shape[2])
+
+
+class Norm(nn.BatchNorm2d):
+    """Batch normalisation per channel, on the view (N*T, C, H, W)."""
+
+    def forward(self, x):
+        return batch_to_frames(super().forward(frames_to_batch(x)), x.shape[2])
+
+
+class MaxPool(nn.Module):
+    """3-D max pooling as space, then time: the maximum of maxima is the same."""
+
+    def __init__(self, pool: Pool):
+        super().__init__()
+        self.pool = pool
+
+    def forward(self, x):
+        time, space, padding = self.pool
+        if space > 1:
+            pooled = F.max_pool2d(frames_to_batch(x), space, space, padding)
+            x = batch_to_frames(pooled, x.shape[2])
+        if time > 1:
+            x = F.max_pool2d(x.flatten(3), (time, 1)).unflatten(3, x.shape[3:])
+        return x
+
+
+class Block(nn.Module):
+    """One convolution of the plan with what the switches make of it, pooling, activation.
+
+    Pooling stands before the activation: both activations are monotone, so the order does not
+    change the result, and an eighth is left to activate.
+    """
+
+    def __init__(self, channels: int, out: int, settings: CS3DSettings,
+                 pool: Optional[Pool] = None, first: bool = False):
+        super().__init__()
+        self.residual = settings.factorised and channels == out
+        if not settings.factorised:
+            self.conv = nn.Conv3d(channels, out, 3, padding=1)
+        elif first and settings.own_stem:
+            # Space first: both are linear, and after the stride time costs a quarter.
+            filters = settings.stem_filters
+            self.conv = nn.Sequential(SpaceConv(channels, filters, settings.stem_stride),
+                                      TimeConv(filters), PointConv(filters, out))
+        else:
+            self.conv = nn.Sequential(TimeConv(channels), SpaceConv(channels),
+                                      PointConv(channels, out))
+        self.norm = Norm(out) if settings.norm else nn.Identity()
+        self.pool = MaxPool(pool) if pool else nn.Identity()
+        self.activation = SSN(settings.theta, settings.beta) if settings.ssn else nn.ReLU()
+
+    def forward(self, x):
+        y = self.norm(self.conv(x))
+        return self.activation(self.pool(y + x if self.residual else y))
+
+
+class Attention(nn.Module):
+    """Y = SA(TA(X)) + X, time before space.
+
+    Time: average and maximum over space, (N, C, T), through shared convolutions, their
+    element-wise maximum weighs channels in time. Space: average and maximum over channels,
+    through one 7x7 convolution, weigh each place of each frame.
+    """
+
+    REDUCTION = 4  # of channels between the two shared convolutions; CBAM's idea, small nets
+
+    def __init__(self, channels: int):
+        super().__init__()
+        hidden = max(4, channels // self.REDUCTION)
+        self.squeeze = nn.Conv2d(channels, hidden, (3, 1), padding=(1, 0))
+        self.excite = nn.Conv2d(hidden, channels, 1)
+        # One 2 -> 1 convolution written as two of 1 -> 1, so that no graph needs a transpose.
+        self.place_mean = nn.Conv2d(1, 1, 7, padding=3)
+        self.place_max = nn.Conv2d(1, 1, 7, padding=3, bias=False)
+
+    def forward(self, x):
+        n, _, t, h, w = x.shape
+        flat = x.flatten(3)
+        over_space = [flat.mean(3, keepdim=True), flat.amax(3, keepdim=True)]
+        first, second = (self.excite(F.relu(self.squeeze(s))) for s in over_space)
+        weight = torch.sigmoid(torch.maximum(first, second))  # (N, C, T, 1)
+        y = x * weight.unsqueeze(4)
+        mean, most = y.mean(1), y.amax(1)  # (N, T, H, W)
+        place = (self.place_mean(mean.reshape(n * t, 1, h, w))
+                 + self.place_max(most.reshape(n * t, 1, h, w)))
+        return y * torch.sigmoid(place).reshape(n, 1, t, h, w) + x
+
+
+class CS3D(nn.Module):
+    """The network of the settings; logits (N, outputs) of clips (N, 1, T, H, W)."""
+
+    def __init__(self, settings: CS3DSettings = CS3DSettings()):
+        super().__init__()
+        self.settings = settings
+        layers, channels = [], 1
+        for index, stage in enumerate(scaled_plan(settings.width)):
+            pools = [None] * (len(stage.channels) - 1) + [stage.pool]
+            if index == 0 and settings.stem_stride > 1:
+                pools = [None]
+            for out, pool in zip(stage.channels, pools):
+                layers.append(Block(channels, out, settings, pool, first=not layers))
+                channels = out
+            if settings.attention and pools[-1]:
+                layers.append(Attention(channels))  # after every pooling
+        self.features = nn.Sequential(*layers)
+        self.head = self._head(channels)
+
+    def _head(self, channels):
+        s = self.settings
+        if s.head == 'gap':
+            return nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(s.dropout),
+                                 nn.Linear(channels, s.outputs))
+        left, side = pooled_shape(s.frames, s.size)
+        hidden = int(FC_WIDTH * s.width)
+        activation = (lambda: SSN(s.theta, s.beta)) if s.ssn else nn.ReLU
+        return nn.Sequential(
+            nn.Flatten(),
+            nn.Linear(channels * left * side * side, hidden), activation(), nn.Dropout(s.dropout),
+            nn.Linear(hidden, hidden), activation(), nn.Dropout(s.dropout),
+            nn.Linear(hidden, s.outputs))
+
+    def forward(self, clip: torch.Tensor) -> torch.Tensor:
+        """Return logits of clips, float32 (frame - 128) / 128."""
+        return self.head(self.features(clip))
