@@ -1,8 +1,23 @@
+"""Compiled kernels and ROS's places for files; everything else stands in setup.cfg."""
+
+from glob import glob
+
 from setuptools import Extension, setup
+
+# No cythonize(): it prints, and colcon reads this script's output. setuptools calls Cython itself.
+KERNELS = ['cs3d_ros.events._kernels', 'cs3d_ros.simulator._kernels']
 
 setup(
     ext_modules=[
-        Extension('cs3d_ros.events._kernels', ['cs3d_ros/events/_kernels.pyx']),
-        Extension('cs3d_ros.simulator._kernels', ['cs3d_ros/simulator/_kernels.pyx']),
+        Extension(name, [name.replace('.', '/') + '.pyx'], extra_compile_args=['-O3'])
+        for name in KERNELS
+    ],
+    data_files=[
+        ('share/ament_index/resource_index/packages', ['resource/cs3d_ros']),
+        ('share/cs3d_ros', ['package.xml']),
+        ('share/cs3d_ros/launch', sorted(glob('launch/*.launch.py'))),
+        ('share/cs3d_ros/config', sorted(glob('config/*'))),
+        # Where `ros2 run` looks. Not console scripts: pip would put a `power` into everyone's bin.
+        ('lib/cs3d_ros', sorted(glob('scripts/nodes/*'))),
     ],
 )

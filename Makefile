@@ -1,0 +1,50 @@
+# `make` alone explains the targets. What they need is made by scripts/bootstrap.py, once.
+
+PYTHON ?= python3
+BOOTSTRAP = @$(PYTHON) scripts/bootstrap.py
+RUN = $(PYTHON) scripts/bootstrap.py run
+
+.PHONY: help venv demo test lint bench clean distclean
+
+help:
+	@echo 'make demo                     a face, its events, /emotion: all of it over DDS, live'
+	@echo 'make demo VIDEO=face.mp4      the same from a video of a face'
+	@echo 'make demo RECORDING=x.aedat4  the same from an event recording (.aedat4, .npz)'
+	@echo 'make test                     every test: parts, nodes over DDS, training, Python 3.6 and 3.8'
+	@echo 'make test TRAINING=0          without the training tests, and without PyTorch'
+	@echo 'make lint                     format, linter, Python 3.6 floor, import walls'
+	@echo 'make bench                    speed of the parts beside their peers'
+	@echo 'make venv                     only make .venv; then: . .venv/bin/activate'
+	@echo 'make clean                    remove what was built; make distclean: .venv as well'
+	@echo
+	@echo 'The first run fills .venv (ROS 2 from PyPI, unless a ROS distribution is sourced).'
+	@echo 'PYTHON=python3.12 chooses another Python, 3.10 to 3.13.'
+
+venv:
+	$(BOOTSTRAP) venv
+
+demo:
+	$(BOOTSTRAP) venv
+	@$(RUN) cs3d demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(RECORDING),--recording '$(RECORDING)')
+
+test:
+	@$(PYTHON) scripts/run_tests.py $(if $(filter 0,$(TRAINING)),--no-training)
+
+lint:
+	$(BOOTSTRAP) venv lint
+	@$(RUN) ruff format --check .
+	@$(RUN) ruff check .
+	@$(RUN) vermin -q -t=3.6- --eval-annotations --no-tips --violations cs3d_ros launch
+	@$(RUN) python scripts/house_rules.py
+
+bench:
+	$(BOOTSTRAP) venv test
+	@$(RUN) python -m benchmarks
+
+clean:
+	rm -rf build install log demo_out .pytest_cache .hypothesis .ruff_cache *.egg-info
+	find cs3d_ros -name '*.so' -delete -o -name '_kernels.c' -delete
+	find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
+
+distclean: clean
+	rm -rf .venv .venv-* .venv*.log
