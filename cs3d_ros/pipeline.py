@@ -257,6 +257,7 @@ def recognize(recording: Recording, engine, roi: Optional[Box] = None,
     Parameters
     ----------
     recording : Recording
+        What :func:`cs3d_ros.simulator.open_source` returns.
     engine : object
         What :func:`cs3d_ros.inference.open_engine` returns.
     roi : Box, optional
@@ -271,6 +272,7 @@ def recognize(recording: Recording, engine, roi: Optional[Box] = None,
     """
     preprocessor = Preprocessor(recording.width, recording.height, engine.bundle, roi)
     recognizer = Recognizer(engine, settings)
+    end_ns = recording.start_ns
 
     def answers(frames):
         for frame in frames:
@@ -278,4 +280,5 @@ def recognize(recording: Recording, engine, roi: Optional[Box] = None,
 
     for batch in recording.batches():
         yield from answers(preprocessor.push(batch))
-    yield from answers(preprocessor.advance(recording.end_ns + engine.bundle.period_ns))
+        end_ns = int(batch.t[-1])
+    yield from answers(preprocessor.advance(end_ns + engine.bundle.period_ns))

@@ -195,6 +195,7 @@ class _Aedat4Recording(Recording):
 
 
 _READERS = {'.npz': _NpzRecording, '.aedat4': _Aedat4Recording}
+SUFFIXES = tuple(_READERS)
 
 
 def open_recording(path: str) -> Recording:

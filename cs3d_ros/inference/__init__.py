@@ -1,6 +1,6 @@
 """From event frames to one settled emotion: bundle, engine, filter."""
 
-from cs3d_ros.inference.bundle import Bundle, BundleError, read_bundle
+from cs3d_ros.inference.bundle import SHIPPED_BUNDLE, Bundle, BundleError, read_bundle
 from cs3d_ros.inference.emotion import (
     EXPRESSIONS,
     Emotion,
@@ -11,6 +11,7 @@ from cs3d_ros.inference.engine import EngineError, OnnxRuntimeEngine, open_engin
 
 __all__ = [
     'EXPRESSIONS',
+    'SHIPPED_BUNDLE',
     'Bundle',
     'BundleError',
     'Emotion',

@@ -11,6 +11,8 @@ SCHEMA = 1  # newest that this version reads
 KINDS = ('clip',)
 INPUT_NAME = 'clip'
 OUTPUT_NAME = 'probabilities'
+SHIPPED_BUNDLE = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'cs3d.onnx')
 
 
 class BundleError(Cs3dError):

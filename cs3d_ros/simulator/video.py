@@ -1,12 +1,14 @@
 """Video files as grey frames with times, and as events."""
 
+import os
 from typing import Iterator, NamedTuple, Optional, Tuple
 
 import cv2
 import numpy as np
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events.batch import EventBatch
+from cs3d_ros.events import EventBatch, Recording, open_recording
+from cs3d_ros.events.recordings import SUFFIXES
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
 
 
@@ -37,6 +39,8 @@ class Video:
 
     def __init__(self, path: str):
         self._path = str(path)
+        if not os.path.isfile(self._path):
+            raise VideoError('{} is not there: is the path right?'.format(path))
         self._capture = cv2.VideoCapture(self._path)
         if not self._capture.isOpened():
             raise VideoError(
@@ -96,3 +100,35 @@ def simulate_video(path: str, size: Optional[Tuple[int, int]] = None,
             batch = pixels.push(frame, t_ns)
             if t_ns:
                 yield batch
+
+
+class _SimulatedRecording(Recording):
+    """A video behind the interface of a recording: its events are made while it is read."""
+
+    kind = 'video'
+
+    def __init__(self, path, settings):
+        with Video(path) as video:
+            info = video.info
+        self._settings = settings
+        end_ns = round(max(info.frame_count - 1, 0) * 1e9 / info.fps)
+        super().__init__(path, info.width, info.height, 0, end_ns)
+
+    def _packets(self):
+        for batch in simulate_video(self.path, settings=self._settings):
+            yield batch.x, batch.y, batch.t, batch.p
+
+
+def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recording:
+    """
+    Open an event recording, or a video as if an event camera had watched it.
+
+    Raises
+    ------
+    RecordingError, VideoError
+        If the file is neither.
+    """
+    is_recording = os.path.splitext(str(path))[1].lower() in SUFFIXES
+    if is_recording or not os.path.isfile(str(path)):
+        return open_recording(path)
+    return _SimulatedRecording(path, settings)

@@ -1,0 +1,226 @@
+"""The ``cs3d`` command."""
+
+import argparse
+import contextlib
+import json
+import os
+import sys
+from typing import List, Optional
+
+from cs3d_ros import Cs3dError, __version__
+from cs3d_ros.draw import TimelineRow, draw_timeline
+from cs3d_ros.events import write_recording
+from cs3d_ros.face import Box
+from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
+from cs3d_ros.pipeline import recognize
+from cs3d_ros.simulator import PixelSettings, Video, open_source, simulate_video
+
+NS_PER_S = 1e9
+PRINT_EVERY_S = 0.5
+
+
+def main(argv: Optional[List[str]] = None) -> int:
+    """Run the command; return its exit status."""
+    argv = sys.argv[1:] if argv is None else argv
+    # rclpy is imported for these two alone, and their options are theirs
+    if argv[:1] == ['up'] or argv[:1] == ['demo']:
+        return _guarded(lambda: _run_ros(argv[0], argv[1:]))
+    args = _parser().parse_args(argv)
+    return _guarded(lambda: args.action(args))
+
+
+def _guarded(action) -> int:
+    try:
+        return action() or 0
+    except Cs3dError as error:
+        print('cs3d: {}'.format(error), file=sys.stderr)
+        return 1
+    except KeyboardInterrupt:
+        return 130
+    except BrokenPipeError:
+        # the reader has left; without this the interpreter would complain while it closes
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+
+
+def _run_ros(command: str, argv: List[str]) -> int:
+    try:
+        import rclpy  # noqa: F401
+    except ImportError as error:
+        raise Cs3dError('cs3d {} needs ROS 2: source a distribution, or use the .venv that make '
+                        'demo sets up ({})'.format(command, error)) from error
+    if command == 'up':
+        from cs3d_ros.nodes import bringup
+        return bringup.main(argv)
+    from cs3d_ros.nodes import demo
+    return demo.main(argv)
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog='cs3d', description='See from events alone what a face expresses.')
+    parser.add_argument('--version', action='version', version=__version__)
+    commands = parser.add_subparsers(metavar='COMMAND', dest='command')
+    commands.required = True  # as a keyword it needs Python 3.7
+
+    run = commands.add_parser('run', help='recording or video to emotions over time')
+    run.add_argument('recording', help='event recording (.aedat4, .npz) or a video')
+    run.add_argument('-o', '--output', metavar='PNG', help='draw a timeline')
+    run.add_argument('--jsonl', metavar='FILE', help='write a line of JSON per estimate')
+    run.add_argument('--bundle', default=SHIPPED_BUNDLE, metavar='ONNX',
+                     help='network to use; the one that the package ships by default')
+    run.add_argument('--roi', type=float, nargs=4, metavar=('X', 'Y', 'WIDTH', 'HEIGHT'),
+                     help='box of the face in sensor pixels, instead of looking for it')
+    run.set_defaults(action=_run)
+
+    info = commands.add_parser('info', help='what a recording or video holds')
+    info.add_argument('file')
+    info.add_argument('--json', action='store_true', help='print one JSON object')
+    info.set_defaults(action=_info)
+
+    simulate = commands.add_parser('simulate', help='video to events')
+    simulate.add_argument('video')
+    simulate.add_argument('-o', '--output', required=True, metavar='FILE',
+                          help='recording to write (.aedat4, .npz)')
+    simulate.add_argument('--size', type=_size, metavar='WIDTHxHEIGHT',
+                          help="sensor size; the video's own by default")
+    simulate.add_argument('--on-threshold', type=float, default=PixelSettings().on_threshold,
+                          help='log intensity per ON event (default: %(default)s)')
+    simulate.add_argument('--off-threshold', type=float, default=PixelSettings().off_threshold,
+                          help='log intensity per OFF event (default: %(default)s)')
+    simulate.set_defaults(action=_simulate)
+
+    commands.add_parser('up', add_help=False, help='start the ROS 2 nodes without ros2 launch')
+    commands.add_parser('demo', add_help=False, help='play a face over DDS and watch the graph')
+    return parser
+
+
+def _size(text: str):
+    width, _, height = text.partition('x')
+    if not (width.isdigit() and height.isdigit() and int(width) and int(height)):
+        raise argparse.ArgumentTypeError('expected WIDTHxHEIGHT such as 346x260, got ' + text)
+    return int(width), int(height)
+
+
+def _run(args):
+    engine = open_engine(args.bundle)
+    classes = engine.bundle.classes
+    if args.roi and not (args.roi[2] > 0 and args.roi[3] > 0):
+        raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
+    rows = []
+    last_print = None
+    with open_source(args.recording) as recording, _whole_file(args.jsonl) as jsonl, \
+            _progress(recording.duration_ns / NS_PER_S) as progress:
+        for frame, emotion in recognize(recording, engine, Box(*args.roi) if args.roi else None):
+            t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
+            progress(t_s)
+            if emotion is None:
+                continue
+            rows.append(TimelineRow(t_s, emotion, frame.track is not None,
+                                    frame.events * NS_PER_S / engine.bundle.period_ns))
+            if jsonl:
+                jsonl.write(json.dumps(_estimate(t_s, frame, emotion, classes)) + '\n')
+            state = emotion.expression, frame.track is not None
+            if last_print is None or state != last_print[0] or t_s >= last_print[1]:
+                print(_line(t_s, frame, emotion), flush=True)
+                last_print = state, t_s + PRINT_EVERY_S
+    if args.output:
+        draw_timeline(args.output, rows, classes, title=os.path.basename(args.recording))
+
+
+def _estimate(t_s, frame, emotion, classes):
+    return {
+        't': round(t_s, 6),
+        'expression': emotion.expression,
+        'confidence': round(emotion.confidence, 6),
+        'valence': round(emotion.valence, 6),
+        'arousal': round(emotion.arousal, 6),
+        'probabilities': {name: round(value, 6)
+                          for name, value in zip(classes, emotion.probabilities)},
+        'face': [round(float(side), 2) for side in frame.track.box] if frame.track else None,
+    }
+
+
+def _line(t_s, frame, emotion):
+    if frame.track is None:
+        return '{:7.2f} s  no face'.format(t_s)
+    bar = '#' * round(20 * emotion.confidence)
+    return '{:7.2f} s  {:<10} {:3.0f} %  {:<20}  valence {:+.2f}  arousal {:+.2f}'.format(
+        t_s, emotion.expression, 100 * emotion.confidence, bar, emotion.valence, emotion.arousal)
+
+
+def _info(args):
+    on = count = 0
+    with open_source(args.file) as recording, \
+            _progress(recording.duration_ns / NS_PER_S) as progress:
+        for batch in recording.batches():
+            count += len(batch)
+            on += batch.on_count
+            progress((int(batch.t[-1]) - recording.start_ns) / NS_PER_S)
+        facts = {
+            'file': recording.path, 'type': recording.kind,
+            'width': recording.width, 'height': recording.height,
+            'duration_s': recording.duration_ns / NS_PER_S,
+            'events': count, 'on': on, 'off': count - on,
+            'dropped': recording.out_of_bounds + recording.time_reversed,
+        }
+    if args.json:
+        print(json.dumps(facts))
+        return
+    for name, value in facts.items():
+        print('{:<12}{}'.format(name, value))
+
+
+def _simulate(args):
+    settings = PixelSettings(args.on_threshold, args.off_threshold)
+    with Video(args.video) as video:
+        info = video.info
+    width, height = args.size or (info.width, info.height)
+    with _progress(info.frame_count / info.fps) as progress:
+        def batches():
+            try:
+                for batch in simulate_video(args.video, (width, height), settings):
+                    if len(batch):
+                        progress(int(batch.t[-1]) / NS_PER_S)
+                    yield batch
+            except ValueError as error:  # thresholds and size come from the user
+                raise Cs3dError(str(error)) from error
+
+        count = write_recording(args.output, batches(), width, height)
+    print('{}: {} events of {} x {} pixels'.format(args.output, count, width, height))
+
+
+@contextlib.contextmanager
+def _whole_file(path: Optional[str]):
+    """Open a text file that is there only if the block ends well; None for no path."""
+    if path is None:
+        yield None
+        return
+    aside = '{}.{}.part'.format(path, os.getpid())
+    try:
+        with open(aside, 'w') as file:
+            yield file
+        os.replace(aside, path)
+    except OSError as error:
+        raise Cs3dError('{} cannot be written: {}'.format(path, error)) from error
+    finally:
+        if os.path.exists(aside):
+            os.remove(aside)
+
+
+@contextlib.contextmanager
+def _progress(total_s: float):
+    """Show seconds done of a total on a terminal; yields the function to call with them."""
+    if not sys.stderr.isatty():
+        yield lambda done_s: None
+        return
+    from rich.console import Console
+    from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+    with Progress(BarColumn(), TextColumn('{task.completed:.1f} of {task.total:.1f} s'),
+                  TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+        task = progress.add_task('', total=max(total_s, 1e-3))
+        yield lambda done_s: progress.update(task, completed=min(done_s, total_s))
+
+
+if __name__ == '__main__':
+    sys.exit(main())
