@@ -4,7 +4,7 @@ Make `.venv` ready for a make target, or find that it is.
 
     bootstrap.py venv [SECTION ...]      with these sections of requirements.txt besides the basis
     bootstrap.py run COMMAND [ARG ...]   run a command in it
-    bootstrap.py floor                   make .venv-3.6, .venv-3.8; print the Pythons that are ready
+    bootstrap.py floor                   make .venv-3.6, .venv-3.8; print their Pythons
     bootstrap.py print SECTION ...       print the pins of sections
 
 ROS 2 is the distribution that is sourced, else Jazzy from PyPI. Downloads come from pip alone.
@@ -16,7 +16,6 @@ import fcntl
 import os
 import sys
 
-from interfaces import build_interfaces, rewrite_cmake_paths
 from machine import (
     HIGHEST,
     LOWEST,
@@ -29,6 +28,8 @@ from machine import (
 )
 from pins import ROOT, pins
 from stamped import StampedVenv, digest_of, say
+
+from interfaces import build_interfaces, rewrite_cmake_paths
 
 VENV = os.path.join(ROOT, '.venv')
 FLOOR = ('3.6', '3.8')  # JetPack 4 and JetPack 5
@@ -81,7 +82,7 @@ def restart_with_other_python():
     for minor in range(HIGHEST[1], LOWEST[1] - 1, -1):
         python = find_python('3.{}'.format(minor))
         if python:
-            os.execv(python, [python, os.path.abspath(__file__)] + sys.argv[1:])
+            os.execv(python, [python] + sys.argv)
     raise BootstrapError(
         'this is Python {}.{}, ROS 2 from PyPI needs 3.10 to 3.13: sudo apt install python3.12 '
         'python3.12-venv python3.12-dev (or make PYTHON=/path/to/python3.12)'.format(

@@ -118,7 +118,9 @@ def rewrite_cmake_paths(venv):
     They name the machine that built the wheels (/opt/python/cp3xx/include, its NumPy), and CMake
     refuses a target whose include folder does not exist.
     """
-    ask = 'import numpy, sysconfig; print(sysconfig.get_path("include")); print(numpy.get_include())'
+    ask = (
+        'import numpy, sysconfig; print(sysconfig.get_path("include")); print(numpy.get_include())'
+    )
     include, numpy_include = answer([venv.python, '-c', ask]).splitlines()
     for path in glob.glob(os.path.join(venv.path, 'share', '*', 'cmake', '*.cmake')):
         with open(path, encoding='utf-8') as file:

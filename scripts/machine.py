@@ -66,7 +66,7 @@ def find_python(version):
 
 def find_distribution(venv):
     """
-    Return (name, reason): the sourced ROS distribution that this Python can use, or '' and why not.
+    Return the sourced ROS distribution that this Python can use, or '', and why not.
 
     Parameters
     ----------

@@ -79,7 +79,9 @@ class StampedVenv:
         if self.read_stamp('venv') == digest and not busy and os.path.exists(self.python):
             return
         if os.path.exists(self.path):
-            why = 'the last make was interrupted' if busy else 'it was made by another Python or ROS'
+            why = (
+                'the last make was interrupted' if busy else 'it was made by another Python or ROS'
+            )
             say('making {} anew: {}'.format(self.name, why))
             shutil.rmtree(self.path)
         with contextlib.suppress(OSError):
@@ -173,7 +175,9 @@ class StampedVenv:
                 file.write(line)
                 lines.append(line.strip())
                 if live and line.strip():
-                    print('\r\033[K[cs3d] {}  {:.60}'.format(what, line.strip()), end='', flush=True)
+                    print(
+                        '\r\033[K[cs3d] {}  {:.60}'.format(what, line.strip()), end='', flush=True
+                    )
         if live:
             print('\r\033[K', end='', flush=True)
         if process.wait():
