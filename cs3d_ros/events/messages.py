@@ -47,36 +47,42 @@ class _Layout(NamedTuple):
     width: int
     height: int
     count: int
+    frame_id: bytes
     events_at: int
 
 
 def _layout(data: memoryview) -> _Layout:
     """Return the layout of an EventArray, having checked that all of it is there."""
+
     def need(end, what):
         if end > len(data):
             raise MessageError(
                 'EventArray ends inside its {}: {} of {} bytes; is the topic of another type, or '
-                'was the message cut?'.format(what, len(data), end))
+                'was the message cut?'.format(what, len(data), end)
+            )
 
     need(ENCAPSULATION_SIZE, 'encapsulation')
     if data[0] != 0 or data[1] > 1:
         raise MessageError(
             'EventArray must be plain CDR (00 00 or 00 01), got {:02x} {:02x}: is the topic of '
-            'another type?'.format(data[0], data[1]))
+            'another type?'.format(data[0], data[1])
+        )
     order = '<' if data[1] else '>'
     need(16, 'header')
-    frame_id_size, = struct.unpack_from(order + 'I', data, 12)
+    (frame_id_size,) = struct.unpack_from(order + 'I', data, 12)
     sizes_at = 16 + frame_id_size + -frame_id_size % 4
     need(sizes_at + 12, 'header')
     height, width, count = struct.unpack_from(order + '3I', data, sizes_at)
     if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
         raise MessageError(
             'EventArray tells a sensor of {} x {}, 1 to {} expected: set width and height in the '
-            'driver'.format(width, height, MAX_SIDE))
+            'driver'.format(width, height, MAX_SIDE)
+        )
     events_at = sizes_at + 12
     if count:
         need(events_at + ELEMENT_SIZE * (count - 1) + LAST_ELEMENT_SIZE, 'events')
-    return _Layout(order == '>', width, height, count, events_at)
+    frame_id = bytes(data[16 : 16 + max(0, frame_id_size - 1)])  # its NUL counts
+    return _Layout(order == '>', width, height, count, frame_id, events_at)
 
 
 class EventArrayDecoder:
@@ -95,6 +101,7 @@ class EventArrayDecoder:
 
     def __init__(self):
         self.counts = EventCounts()
+        self.frame_id = ''  # of the last whole message
         self._last_ns = NO_TIME
 
     def push(self, data: bytes) -> EventBatch:
@@ -111,8 +118,10 @@ class EventArrayDecoder:
             layout = _layout(memoryview(data))
         except MessageError:
             self.counts = counts._replace(
-                messages=counts.messages + 1, malformed=counts.malformed + 1)
+                messages=counts.messages + 1, malformed=counts.malformed + 1
+            )
             raise
+        self.frame_id = layout.frame_id.decode(errors='replace')
         if not layout.count:
             self.counts = counts._replace(messages=counts.messages + 1)
             return EventBatch.empty(layout.width, layout.height)
@@ -125,8 +134,18 @@ class EventArrayDecoder:
         x, y = (np.empty(layout.count, np.uint16) for _ in 'xy')
         t, p = np.empty(layout.count, np.int64), np.empty(layout.count, np.uint8)
         kept, outside, backwards = _kernels.decode_event_array(
-            raw, layout.events_at, layout.count, layout.swap, layout.width, layout.height,
-            self._last_ns, x, y, t, p)
+            raw,
+            layout.events_at,
+            layout.count,
+            layout.swap,
+            layout.width,
+            layout.height,
+            self._last_ns,
+            x,
+            y,
+            t,
+            p,
+        )
         if kept:
             self._last_ns = int(t[kept - 1])
         self.counts = counts._replace(
@@ -134,9 +153,11 @@ class EventArrayDecoder:
             events=counts.events + kept,
             out_of_bounds=counts.out_of_bounds + outside,
             time_reversed=counts.time_reversed + backwards,
-            clock_resets=counts.clock_resets + reset)
+            clock_resets=counts.clock_resets + reset,
+        )
         return EventBatch.trusted(
-            x[:kept], y[:kept], t[:kept], p[:kept], layout.width, layout.height)
+            x[:kept], y[:kept], t[:kept], p[:kept], layout.width, layout.height
+        )
 
 
 def encode_event_array(batch: EventBatch, stamp_ns: int = 0, frame_id: str = '') -> bytes:
@@ -152,15 +173,19 @@ def encode_event_array(batch: EventBatch, stamp_ns: int = 0, frame_id: str = '')
     if not all(-(1 << 31) <= ns // 1_000_000_000 < 1 << 31 for ns in bounds):
         raise ValueError('times must fit int32 seconds, got {} ns'.format(bounds))
     name = frame_id.encode() + b'\0'
-    header = struct.pack('<4BiII', 0, 1, 0, 0, stamp_ns // 1_000_000_000,
-                         stamp_ns % 1_000_000_000, len(name)) + name
+    header = (
+        struct.pack(
+            '<4BiII', 0, 1, 0, 0, stamp_ns // 1_000_000_000, stamp_ns % 1_000_000_000, len(name)
+        )
+        + name
+    )
     header += b'\0' * (-len(header) % 4)
     header += struct.pack('<3I', batch.height, batch.width, len(batch))
     size = len(header)
     if len(batch):
         size += ELEMENT_SIZE * (len(batch) - 1) + LAST_ELEMENT_SIZE
     out = np.zeros(size, np.uint8)
-    out[:len(header)] = np.frombuffer(header, np.uint8)
+    out[: len(header)] = np.frombuffer(header, np.uint8)
     if len(batch):
         _kernels.encode_event_array(batch.x, batch.y, batch.t, batch.p, out, len(header))
     return out.tobytes()
