@@ -106,7 +106,8 @@ class RaplSource(PowerSource):
         self._clock = clock
         self._range_uj = {
             rail: _read_int(os.path.join(zone, 'max_energy_range_uj'))
-            for rail, zone in zones.items()}
+            for rail, zone in zones.items()
+        }
         self._last = {}  # type: Dict[str, Tuple[float, int]]
 
     def read(self) -> Dict[str, float]:
@@ -130,8 +131,11 @@ class RaplSource(PowerSource):
 
     def total(self, watts: Dict[str, float]) -> Optional[float]:
         # Packages and their DRAM add up. Cores are part of a package; psys holds packages again.
-        parts = [rail for rail in self.rails
-                 if '/' not in rail and not rail.startswith('psys') or rail.endswith('/dram')]
+        parts = [
+            rail
+            for rail in self.rails
+            if '/' not in rail and not rail.startswith('psys') or rail.endswith('/dram')
+        ]
         return _sum_of(watts, parts or self.rails)
 
 
@@ -211,8 +215,9 @@ class PowerMeter:
         self.sources = [source for source in sources if source.rails]
         self._clock = clock
         self._samples = {}  # type: Dict[str, List[float]]
-        self._energy_j = 0.0
-        self._is_whole = True  # TOTAL was known at every sample of this window
+        self._energy_j = 0.0  # of TOTAL since the meter was made
+        self._gaps = 0  # samples since then at which TOTAL was not known
+        self._window_begin = (0.0, 0)
         self._start_s = self._last_s = clock()
 
     @property
@@ -232,28 +237,65 @@ class PowerMeter:
         if totals and None not in totals:
             self._samples.setdefault(TOTAL, []).append(sum(totals))
             self._energy_j += sum(totals) * (now_s - self._last_s)
-        elif now_s > self._last_s:
-            self._is_whole = False
+        else:
+            self._gaps += 1
         self._last_s = now_s
 
     def take(self) -> PowerWindow:
         """Return the window since the last call and begin the next one."""
         rails = {rail: _statistics(values) for rail, values in self._samples.items()}
-        energy_j = self._energy_j if TOTAL in rails and self._is_whole else None
+        energy_j = self.energy_since(self._window_begin) if TOTAL in rails else None
         window = PowerWindow(self._start_s, self._last_s, rails, energy_j)
         self._samples = {}
-        self._energy_j = 0.0
-        self._is_whole = True
+        self._window_begin = self.mark()
         self._start_s = self._last_s
         return window
+
+    def mark(self) -> Tuple[float, int]:
+        """Return a mark of the last sample, for `energy_since`."""
+        return self._energy_j, self._gaps
+
+    def energy_since(self, mark: Tuple[float, int]) -> Optional[float]:
+        """Return the energy of TOTAL since a mark, J; None if it was unknown in between."""
+        energy_j, gaps = mark
+        return self._energy_j - energy_j if self._gaps == gaps else None
+
+
+class EnergyPerInference:
+    """
+    What one inference costs, from the counts that a running engine reports now and then.
+
+    It is all that the machine draws, idle included, over the inferences of the same time.
+    """
+
+    def __init__(self, meter: PowerMeter):
+        self._meter = meter
+        self._last = None  # type: Optional[Tuple[int, Tuple[float, int]]]
+
+    def push(self, inferences: int) -> Optional[float]:
+        """
+        Return J per inference since the last report, or None where it cannot be known.
+
+        Parameters
+        ----------
+        inferences : int
+            How many the engine has done since it began; less than before means it began anew.
+        """
+        last, self._last = self._last, (inferences, self._meter.mark())
+        if last is None or inferences <= last[0]:
+            return None
+        energy_j = self._meter.energy_since(last[1])
+        return energy_j / (inferences - last[0]) if energy_j else None
 
 
 def _find_ina3221(root: str) -> Optional[PowerSource]:
     readers = {}
     chips = glob.glob(os.path.join(root, 'sys/bus/i2c/drivers/ina3221*/*-*'))
-    chips += [os.path.dirname(name) for name in
-              glob.glob(os.path.join(root, 'sys/bus/i2c/devices/*/name'))
-              if 'ina3221' in _read_text(name, '')]
+    chips += [
+        os.path.dirname(name)
+        for name in glob.glob(os.path.join(root, 'sys/bus/i2c/devices/*/name'))
+        if 'ina3221' in _read_text(name, '')
+    ]
     for chip in sorted({os.path.realpath(chip) for chip in chips}):
         for device in sorted(glob.glob(os.path.join(chip, 'iio:device*'))):
             readers.update(_iio_rails(device))
@@ -276,12 +318,13 @@ def _hwmon_rails(device: str) -> Dict[str, Callable[[], float]]:
     readers = {}
     for label_file in glob.glob(os.path.join(device, 'in*_label')):
         rail = _read_text(label_file, '')
-        millivolt = label_file[:-len('_label')] + '_input'
-        index = os.path.basename(label_file)[len('in'):-len('_label')]
+        millivolt = label_file[: -len('_label')] + '_input'
+        index = os.path.basename(label_file)[len('in') : -len('_label')]
         milliampere = os.path.join(device, 'curr{}_input'.format(index))
         if _is_rail(rail) and os.path.exists(millivolt) and os.path.exists(milliampere):
-            readers[rail] = (lambda volt=millivolt, ampere=milliampere:
-                             _read_int(volt) * _read_int(ampere) * 1e-6)
+            readers[rail] = lambda volt=millivolt, ampere=milliampere: (
+                _read_int(volt) * _read_int(ampere) * 1e-6
+            )
     return readers
 
 
@@ -302,8 +345,12 @@ def _find_rapl(root: str) -> Optional[PowerSource]:
             _read_int(os.path.join(zone, 'energy_uj'))
         return RaplSource(zones)
     except PermissionError as error:
-        return _unusable(RaplSource, 'reading {} is not permitted; an administrator can allow it: '
-                         'chmod a+r {}'.format(error.filename, error.filename))
+        return _unusable(
+            RaplSource,
+            'reading {} is not permitted; an administrator can allow it: chmod a+r {}'.format(
+                error.filename, error.filename
+            ),
+        )
     except (OSError, ValueError) as error:
         return _unusable(RaplSource, 'cannot read the energy counters: {}'.format(error))
 
