@@ -1,0 +1,286 @@
+"""
+Every parameter of every node, in one table per node; no ROS in here.
+
+The nodes declare from these tables, ``config/cs3d.yaml`` and the README's tables are made of them
+(``python -m cs3d_ros.nodes.parameters yaml`` or ``markdown``) and tested equal.
+"""
+
+import difflib
+import sys
+from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
+
+ALWAYS = 'always'  # takes effect at once
+START = 'start'  # only given at start
+INACTIVE = 'inactive'  # may change while the node is not active, takes effect at activation
+
+
+class Parameter(NamedTuple):
+    """One parameter: its name, its default (which tells the type) and what it may be."""
+
+    name: str
+    default: Any  # bool, int, float, str, or a list of floats of fixed length
+    text: str  # one sentence
+    unit: str = ''
+    lowest: Optional[float] = None  # bounds are part of the range
+    highest: Optional[float] = None
+    when: str = INACTIVE
+
+    def check(self, value: Any) -> Any:
+        """
+        Return the value in this parameter's type; a whole number will do for a float.
+
+        Raises
+        ------
+        ValueError
+            If the type is wrong or the value out of range; says what was expected.
+        """
+        if isinstance(self.default, (list, tuple)):
+            return self._check_list(value)
+        if isinstance(self.default, float) and type(value) is int:
+            value = float(value)
+        if type(value) is not type(self.default):
+            raise ValueError(
+                'parameter {} expects {}, got {!r}'.format(self.name, self.type_name, value)
+            )
+        self._check_range(value)
+        return value
+
+    def _check_list(self, value: Any) -> List[float]:
+        if (
+            isinstance(value, (str, bytes))
+            or not hasattr(value, '__len__')
+            or (len(value) != len(self.default))
+        ):
+            raise ValueError(
+                'parameter {} expects {}, got {!r}'.format(self.name, self.type_name, value)
+            )
+        numbers = []
+        for number in value:
+            if type(number) not in (int, float):
+                raise ValueError(
+                    'parameter {} expects {}, got {!r}'.format(self.name, self.type_name, value)
+                )
+            self._check_range(number)
+            numbers.append(float(number))
+        return numbers
+
+    def _check_range(self, value: Any) -> None:
+        if self.lowest is not None and not self.lowest <= value <= self.highest:
+            raise ValueError(
+                'parameter {} must lie in {:g} to {:g}{}, got {!r}'.format(
+                    self.name, self.lowest, self.highest, self.unit and ' ' + self.unit, value
+                )
+            )
+
+    @property
+    def type_name(self) -> str:
+        """The type in words, for messages and tables."""
+        if isinstance(self.default, (list, tuple)):
+            return '{} floats'.format(len(self.default))
+        return {bool: 'a bool', int: 'an int', float: 'a float', str: 'a string'}[
+            type(self.default)
+        ]
+
+
+_AUTOSTART = Parameter(
+    'autostart',
+    True,
+    'Configure and activate at start; false leaves that to a lifecycle manager.',
+    when=START,
+)
+
+_BUNDLE = Parameter(
+    'bundle', '', 'ONNX bundle of the network; empty means the one that the package ships.'
+)
+
+TABLES = {
+    'player': (
+        _AUTOSTART,
+        Parameter(
+            'path',
+            '',
+            'Recording (.aedat4, .npz), or video that the event camera '
+            'simulator turns into events, to play.',
+        ),
+        Parameter(
+            'rate',
+            1.0,
+            'Speed of playing; 2 plays twice as fast, event times stay as recorded.',
+            'x',
+            0.01,
+            100.0,
+            ALWAYS,
+        ),
+        Parameter('loop', False, 'Begin again at the end, with event times that go on.'),
+        Parameter('message_ms', 10.0, 'Sensor time per message.', 'ms', 0.1, 100.0),
+        Parameter('wait_for', 1, 'Subscribers to wait for before the first message.', '', 0, 100),
+        Parameter('frame_id', 'event_camera', 'frame_id of the messages.'),
+    ),
+    'preprocessing': (
+        _AUTOSTART,
+        _BUNDLE,
+        Parameter(
+            'roi',
+            [0.0, 0.0, 0.0, 0.0],
+            'Fixed face box x, y, width, height in place of '
+            'the face finder; all zero means find the face.',
+            'px',
+            0.0,
+            65536.0,
+        ),
+        Parameter(
+            'queue_depth',
+            1000,
+            'Messages that may wait on events before the oldest is dropped.',
+            '',
+            100,
+            100000,
+        ),
+        Parameter(
+            'idle_ms',
+            250.0,
+            'Silence on events after which a still period becomes a '
+            'frame; 0 waits for the next event.',
+            'ms',
+            0.0,
+            10000.0,
+            ALWAYS,
+        ),
+    ),
+    'inference': (
+        _AUTOSTART,
+        _BUNDLE,
+        Parameter('threads', 2, 'Threads of the engine.', '', 1, 64),
+        Parameter(
+            'queue_frames',
+            8,
+            'Face images that may wait for the network before new ones are dropped.',
+            '',
+            1,
+            1000,
+        ),
+    ),
+    'power': (
+        _AUTOSTART,
+        Parameter(
+            'sample_ms', 50.0, 'Time between two readings of the meters.', 'ms', 10.0, 10000.0
+        ),
+        Parameter(
+            'window_s', 1.0, 'Time over which /power gives its statistics.', 's', 0.1, 600.0
+        ),
+        Parameter('root', '/', 'Folder that holds the sys tree to read the meters from.'),
+    ),
+}  # type: Dict[str, Tuple[Parameter, ...]]
+
+# Names that ROS itself declares or reads on every node.
+_OF_ROS = ('use_sim_time', 'start_type_description_service')
+
+
+def defaults(node: str) -> Dict[str, Any]:
+    """Return name and default of every parameter of a node."""
+    return {parameter.name: parameter.default for parameter in TABLES[node]}
+
+
+def check_values(node: str, values: Dict[str, Any]) -> Tuple[Dict[str, Any], Dict[str, str]]:
+    """
+    Return the values to use, defaults where none is given, and by name why one is refused.
+
+    Examples
+    --------
+    >>> check_values('player', {'rate': 2, 'lop': True})[1]
+    {'lop': "player has no parameter 'lop': did you mean 'loop'?"}
+    """
+    known = {parameter.name: parameter for parameter in TABLES[node]}
+    result, refusals = defaults(node), {}
+    for name, value in sorted(values.items()):
+        if name in _OF_ROS or name.startswith('qos_overrides.'):
+            continue
+        if name not in known:
+            refusals[name] = unknown_reason(node, name)
+            continue
+        try:
+            result[name] = known[name].check(value)
+        except ValueError as error:
+            refusals[name] = str(error)
+    return result, refusals
+
+
+def unknown_reason(node: str, name: str) -> str:
+    """Return why a name is refused: the nearest one that is known, or all of them."""
+    names = [parameter.name for parameter in TABLES[node]]
+    near = difflib.get_close_matches(name, names, 1)
+    cure = 'did you mean {!r}?'.format(near[0]) if near else 'it has ' + ', '.join(names)
+    return '{} has no parameter {!r}: {}'.format(node, name, cure)
+
+
+def yaml_text() -> str:
+    """Return ``config/cs3d.yaml``: every parameter of every node at its default."""
+    lines = [
+        '# Every parameter of every node at its default, for nodes in any namespace.',
+        '# Made by: python -m cs3d_ros.nodes.parameters yaml > config/cs3d.yaml',
+        '',
+    ]
+    for node, table in TABLES.items():
+        lines += ['/**/{}:'.format(node), '  ros__parameters:']
+        for parameter in table:
+            lines += [
+                '    # ' + _summary(parameter),
+                '    {}: {}'.format(parameter.name, _yaml_value(parameter.default)),
+            ]
+        lines.append('')
+    return '\n'.join(lines).rstrip() + '\n'
+
+
+def markdown_table(node: str) -> str:
+    """Return the README's table of a node's parameters."""
+    lines = ['| parameter | default | range | change | |', '|---|---|---|---|---|']
+    for parameter in TABLES[node]:
+        lines.append(
+            '| `{}` | `{}` | {} | {} | {} |'.format(
+                parameter.name,
+                _yaml_value(parameter.default),
+                _range(parameter),
+                parameter.when,
+                parameter.text,
+            )
+        )
+    return '\n'.join(lines)
+
+
+def _summary(parameter: Parameter) -> str:
+    bounds = _range(parameter)
+    return parameter.text + (' [{}]'.format(bounds) if bounds else '')
+
+
+def _range(parameter: Parameter) -> str:
+    if parameter.lowest is None:
+        return parameter.unit
+    return '{:g} to {:g}{}'.format(
+        parameter.lowest, parameter.highest, parameter.unit and ' ' + parameter.unit
+    )
+
+
+def _yaml_value(value: Any) -> str:
+    if isinstance(value, bool):
+        return str(value).lower()
+    if isinstance(value, str):
+        return "'{}'".format(value.replace("'", "''"))
+    return str(value)
+
+
+def main(argv: Iterable[str] = ()) -> int:
+    """Print the YAML file or the Markdown tables."""
+    what = (list(argv) or sys.argv[1:] or [''])[0]
+    if what == 'yaml':
+        sys.stdout.write(yaml_text())
+    elif what == 'markdown':
+        for node in TABLES:
+            sys.stdout.write('**{}**\n\n{}\n\n'.format(node, markdown_table(node)))
+    else:
+        sys.stderr.write('usage: python -m cs3d_ros.nodes.parameters yaml|markdown\n')
+        return 2
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
