@@ -47,18 +47,23 @@ def _run_ros(command: str, argv: List[str]) -> int:
     try:
         import rclpy  # noqa: F401
     except ImportError as error:
-        raise Cs3dError('cs3d {} needs ROS 2: source a distribution, or use the .venv that make '
-                        'demo sets up ({})'.format(command, error)) from error
+        raise Cs3dError(
+            'cs3d {} needs ROS 2: source a distribution, or use the .venv that make '
+            'demo sets up ({})'.format(command, error)
+        ) from error
     if command == 'up':
         from cs3d_ros.nodes import bringup
+
         return bringup.main(argv)
     from cs3d_ros.nodes import demo
+
     return demo.main(argv)
 
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='cs3d', description='See from events alone what a face expresses.')
+        prog='cs3d', description='See from events alone what a face expresses.'
+    )
     parser.add_argument('--version', action='version', version=__version__)
     commands = parser.add_subparsers(metavar='COMMAND', dest='command')
     commands.required = True  # as a keyword it needs Python 3.7
@@ -67,10 +72,19 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument('recording', help='event recording (.aedat4, .npz) or a video')
     run.add_argument('-o', '--output', metavar='PNG', help='draw a timeline')
     run.add_argument('--jsonl', metavar='FILE', help='write a line of JSON per estimate')
-    run.add_argument('--bundle', default=SHIPPED_BUNDLE, metavar='ONNX',
-                     help='network to use; the one that the package ships by default')
-    run.add_argument('--roi', type=float, nargs=4, metavar=('X', 'Y', 'WIDTH', 'HEIGHT'),
-                     help='box of the face in sensor pixels, instead of looking for it')
+    run.add_argument(
+        '--bundle',
+        default=SHIPPED_BUNDLE,
+        metavar='ONNX',
+        help='network to use; the one that the package ships by default',
+    )
+    run.add_argument(
+        '--roi',
+        type=float,
+        nargs=4,
+        metavar=('X', 'Y', 'WIDTH', 'HEIGHT'),
+        help='box of the face in sensor pixels, instead of looking for it',
+    )
     run.set_defaults(action=_run)
 
     info = commands.add_parser('info', help='what a recording or video holds')
@@ -80,14 +94,27 @@ def _parser() -> argparse.ArgumentParser:
 
     simulate = commands.add_parser('simulate', help='video to events')
     simulate.add_argument('video')
-    simulate.add_argument('-o', '--output', required=True, metavar='FILE',
-                          help='recording to write (.aedat4, .npz)')
-    simulate.add_argument('--size', type=_size, metavar='WIDTHxHEIGHT',
-                          help="sensor size; the video's own by default")
-    simulate.add_argument('--on-threshold', type=float, default=PixelSettings().on_threshold,
-                          help='log intensity per ON event (default: %(default)s)')
-    simulate.add_argument('--off-threshold', type=float, default=PixelSettings().off_threshold,
-                          help='log intensity per OFF event (default: %(default)s)')
+    simulate.add_argument(
+        '-o', '--output', required=True, metavar='FILE', help='recording to write (.aedat4, .npz)'
+    )
+    simulate.add_argument(
+        '--size',
+        type=_size,
+        metavar='WIDTHxHEIGHT',
+        help="sensor size; the video's own by default",
+    )
+    simulate.add_argument(
+        '--on-threshold',
+        type=float,
+        default=PixelSettings().on_threshold,
+        help='log intensity per ON event (default: %(default)s)',
+    )
+    simulate.add_argument(
+        '--off-threshold',
+        type=float,
+        default=PixelSettings().off_threshold,
+        help='log intensity per OFF event (default: %(default)s)',
+    )
     simulate.set_defaults(action=_simulate)
 
     commands.add_parser('up', add_help=False, help='start the ROS 2 nodes without ros2 launch')
@@ -109,15 +136,22 @@ def _run(args):
         raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
     rows = []
     last_print = None
-    with open_source(args.recording) as recording, _whole_file(args.jsonl) as jsonl, \
-            _progress(recording.duration_ns / NS_PER_S) as progress:
+    with open_source(args.recording) as recording, _whole_file(args.jsonl) as jsonl, _progress(
+        recording.duration_ns / NS_PER_S
+    ) as progress:
         for frame, emotion in recognize(recording, engine, Box(*args.roi) if args.roi else None):
             t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
             progress(t_s)
             if emotion is None:
                 continue
-            rows.append(TimelineRow(t_s, emotion, frame.track is not None,
-                                    frame.events * NS_PER_S / engine.bundle.period_ns))
+            rows.append(
+                TimelineRow(
+                    t_s,
+                    emotion,
+                    frame.track is not None,
+                    frame.events * NS_PER_S / engine.bundle.period_ns,
+                )
+            )
             if jsonl:
                 jsonl.write(json.dumps(_estimate(t_s, frame, emotion, classes)) + '\n')
             state = emotion.expression, frame.track is not None
@@ -135,8 +169,9 @@ def _estimate(t_s, frame, emotion, classes):
         'confidence': round(emotion.confidence, 6),
         'valence': round(emotion.valence, 6),
         'arousal': round(emotion.arousal, 6),
-        'probabilities': {name: round(value, 6)
-                          for name, value in zip(classes, emotion.probabilities)},
+        'probabilities': {
+            name: round(value, 6) for name, value in zip(classes, emotion.probabilities)
+        },
         'face': [round(float(side), 2) for side in frame.track.box] if frame.track else None,
     }
 
@@ -146,22 +181,28 @@ def _line(t_s, frame, emotion):
         return '{:7.2f} s  no face'.format(t_s)
     bar = '#' * round(20 * emotion.confidence)
     return '{:7.2f} s  {:<10} {:3.0f} %  {:<20}  valence {:+.2f}  arousal {:+.2f}'.format(
-        t_s, emotion.expression, 100 * emotion.confidence, bar, emotion.valence, emotion.arousal)
+        t_s, emotion.expression, 100 * emotion.confidence, bar, emotion.valence, emotion.arousal
+    )
 
 
 def _info(args):
     on = count = 0
-    with open_source(args.file) as recording, \
-            _progress(recording.duration_ns / NS_PER_S) as progress:
+    with open_source(args.file) as recording, _progress(
+        recording.duration_ns / NS_PER_S
+    ) as progress:
         for batch in recording.batches():
             count += len(batch)
             on += batch.on_count
             progress((int(batch.t[-1]) - recording.start_ns) / NS_PER_S)
         facts = {
-            'file': recording.path, 'type': recording.kind,
-            'width': recording.width, 'height': recording.height,
+            'file': recording.path,
+            'type': recording.kind,
+            'width': recording.width,
+            'height': recording.height,
             'duration_s': recording.duration_ns / NS_PER_S,
-            'events': count, 'on': on, 'off': count - on,
+            'events': count,
+            'on': on,
+            'off': count - on,
             'dropped': recording.out_of_bounds + recording.time_reversed,
         }
     if args.json:
@@ -177,6 +218,7 @@ def _simulate(args):
         info = video.info
     width, height = args.size or (info.width, info.height)
     with _progress(info.frame_count / info.fps) as progress:
+
         def batches():
             try:
                 for batch in simulate_video(args.video, (width, height), settings):
@@ -216,8 +258,13 @@ def _progress(total_s: float):
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
-    with Progress(BarColumn(), TextColumn('{task.completed:.1f} of {task.total:.1f} s'),
-                  TimeRemainingColumn(), console=Console(stderr=True)) as progress:
+
+    with Progress(
+        BarColumn(),
+        TextColumn('{task.completed:.1f} of {task.total:.1f} s'),
+        TimeRemainingColumn(),
+        console=Console(stderr=True),
+    ) as progress:
         task = progress.add_task('', total=max(total_s, 1e-3))
         yield lambda done_s: progress.update(task, completed=min(done_s, total_s))
 

@@ -55,15 +55,22 @@ def draw_face(image: np.ndarray, box: Optional[Box], text: str = '') -> np.ndarr
     image = image.copy()
     if box is not None:
         corner = int(box.x), int(box.y)
-        cv2.rectangle(image, corner, (int(box.x + box.width), int(box.y + box.height)), ACCENT, 1,
-                      cv2.LINE_AA)
+        cv2.rectangle(
+            image,
+            corner,
+            (int(box.x + box.width), int(box.y + box.height)),
+            ACCENT,
+            1,
+            cv2.LINE_AA,
+        )
     if text:
         cv2.putText(image, text, (6, 16), FONT, 0.45, INK, 1, cv2.LINE_AA)
     return image
 
 
-def draw_bars(classes: Sequence[str], emotion: Optional[Emotion],
-              size: Tuple[int, int]) -> np.ndarray:
+def draw_bars(
+    classes: Sequence[str], emotion: Optional[Emotion], size: Tuple[int, int]
+) -> np.ndarray:
     """Return a picture of (width, height) with a bar per expression, the named one bright."""
     width, height = size
     image = np.empty((height, width, 3), np.uint8)
@@ -81,8 +88,14 @@ def draw_bars(classes: Sequence[str], emotion: Optional[Emotion],
     return image
 
 
-def draw_panel(events: np.ndarray, box: Optional[Box], face: Optional[np.ndarray],
-               classes: Sequence[str], emotion: Optional[Emotion], text: str = '') -> np.ndarray:
+def draw_panel(
+    events: np.ndarray,
+    box: Optional[Box],
+    face: Optional[np.ndarray],
+    classes: Sequence[str],
+    emotion: Optional[Emotion],
+    text: str = '',
+) -> np.ndarray:
     """
     Return events, face square and emotion bars side by side, (360, 1080, 3).
 
@@ -104,20 +117,25 @@ def draw_panel(events: np.ndarray, box: Optional[Box], face: Optional[np.ndarray
     image[:] = BACKGROUND
     events = draw_face(events, box)
     scale = min(left_width / events.shape[1], height / events.shape[0])
-    fitted = cv2.resize(events, (round(events.shape[1] * scale), round(events.shape[0] * scale)),
-                        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST)
+    fitted = cv2.resize(
+        events,
+        (round(events.shape[1] * scale), round(events.shape[0] * scale)),
+        interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST,
+    )
     top, left = (height - fitted.shape[0]) // 2, (left_width - fitted.shape[1]) // 2
-    image[top:top + fitted.shape[0], left:left + fitted.shape[1]] = fitted
+    image[top : top + fitted.shape[0], left : left + fitted.shape[1]] = fitted
     if text:
         cv2.putText(image, text, (8, 20), FONT, 0.5, INK, 1, cv2.LINE_AA)
-    middle = image[:, left_width:left_width + height]
+    middle = image[:, left_width : left_width + height]
     if face is None:
-        cv2.putText(middle, 'no face', (height // 2 - 34, height // 2), FONT, 0.6, FAINT, 1,
-                    cv2.LINE_AA)
+        cv2.putText(
+            middle, 'no face', (height // 2 - 34, height // 2), FONT, 0.6, FAINT, 1, cv2.LINE_AA
+        )
     else:
-        middle[:] = cv2.cvtColor(cv2.resize(face, (height, height),
-                                            interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR)
-    image[:, left_width + height:] = draw_bars(classes, emotion, (right_width, height))
+        middle[:] = cv2.cvtColor(
+            cv2.resize(face, (height, height), interpolation=cv2.INTER_NEAREST), cv2.COLOR_GRAY2BGR
+        )
+    image[:, left_width + height :] = draw_bars(classes, emotion, (right_width, height))
     return image
 
 
@@ -130,8 +148,13 @@ class TimelineRow(NamedTuple):
     event_rate_hz: float
 
 
-def draw_timeline(path: str, rows: Sequence[TimelineRow], classes: Sequence[str],
-                  truth: Sequence[Tuple[float, float, str]] = (), title: str = ''):
+def draw_timeline(
+    path: str,
+    rows: Sequence[TimelineRow],
+    classes: Sequence[str],
+    truth: Sequence[Tuple[float, float, str]] = (),
+    title: str = '',
+):
     """
     Write a PNG of the belief in each expression over time, above the event rate.
 
@@ -168,14 +191,23 @@ def draw_timeline(path: str, rows: Sequence[TimelineRow], classes: Sequence[str]
     absent = np.array([not row.has_face for row in rows])
     top.fill_between(times, 0, 1.12, where=absent, color='0.85', step='mid', linewidth=0)
     for start, end, name in truth:
-        top.plot([start, end], [1.06, 1.06], color=colours.get(name, '0.5'), linewidth=8,
-                 solid_capstyle='butt')
+        top.plot(
+            [start, end],
+            [1.06, 1.06],
+            color=colours.get(name, '0.5'),
+            linewidth=8,
+            solid_capstyle='butt',
+        )
         top.text((start + end) / 2, 1.06, name, ha='center', va='center', fontsize=8)
     top.set_ylim(0, 1.12)
     top.set_ylabel('probability')
     top.set_title(title)
-    top.legend(loc='center left', bbox_to_anchor=(1.0, 0.5), frameon=False,
-               title='grey: no face' if absent.any() else None)
+    top.legend(
+        loc='center left',
+        bbox_to_anchor=(1.0, 0.5),
+        frameon=False,
+        title='grey: no face' if absent.any() else None,
+    )
     bottom.fill_between(times, [row.event_rate_hz / 1e6 for row in rows], color='0.6')
     bottom.set_ylabel('M events/s')
     bottom.set_xlabel('time, s')
@@ -230,10 +262,16 @@ class VideoWriter:
                 import imageio_ffmpeg
             except ImportError as error:
                 raise DrawError(
-                    'writing video needs imageio-ffmpeg: pip install imageio-ffmpeg') from error
+                    'writing video needs imageio-ffmpeg: pip install imageio-ffmpeg'
+                ) from error
             self._stream = imageio_ffmpeg.write_frames(
-                self._aside, (image.shape[1], image.shape[0]), pix_fmt_in='bgr24', fps=self._fps,
-                quality=6, macro_block_size=2)
+                self._aside,
+                (image.shape[1], image.shape[0]),
+                pix_fmt_in='bgr24',
+                fps=self._fps,
+                quality=6,
+                macro_block_size=2,
+            )
             self._stream.send(None)
         try:
             self._stream.send(np.ascontiguousarray(image))

@@ -38,8 +38,9 @@ class FaceFrame:
 
     __slots__ = ('t_ns', 'image', 'track', 'events')
 
-    def __init__(self, t_ns: int, image: Optional[np.ndarray], track: Optional[FaceTrack],
-                 events: int):
+    def __init__(
+        self, t_ns: int, image: Optional[np.ndarray], track: Optional[FaceTrack], events: int
+    ):
         self.t_ns = t_ns
         self.image = image
         self.track = track
@@ -78,8 +79,7 @@ class Preprocessor:
         self.counts = PreprocessorCounts()
         self._period_ns = bundle.period_ns
         self._margin = bundle.margin
-        self._frame = SquareAccumulator(
-            FrameSettings(bundle.size, bundle.period_ns, bundle.step))
+        self._frame = SquareAccumulator(FrameSettings(bundle.size, bundle.period_ns, bundle.step))
         self._finder = FixedFace(roi) if roi else FaceFinder(width, height)
         self.reset()
 
@@ -101,8 +101,11 @@ class Preprocessor:
             If the batch is of another sensor size.
         """
         if (batch.width, batch.height) != (self.width, self.height):
-            raise ValueError('sensor is {} x {}, got events of {} x {}: make a new Preprocessor'
-                             .format(self.width, self.height, batch.width, batch.height))
+            raise ValueError(
+                'sensor is {} x {}, got events of {} x {}: make a new Preprocessor'.format(
+                    self.width, self.height, batch.width, batch.height
+                )
+            )
         frames = []
         while len(batch):
             frames += self._open(int(batch.t[0]))
@@ -110,9 +113,10 @@ class Preprocessor:
             present = batch.between(start_ns, start_ns + self._period_ns)
             late = len(batch.between(int(batch.t[0]), start_ns))
             self.counts = self.counts._replace(
-                late=self.counts.late + late, events=self.counts.events + len(present))
+                late=self.counts.late + late, events=self.counts.events + len(present)
+            )
             self._count(present)
-            batch = batch[late + len(present):]
+            batch = batch[late + len(present) :]
         return frames
 
     def advance(self, t_ns: int) -> List[FaceFrame]:
@@ -149,7 +153,8 @@ class Preprocessor:
         frame = FaceFrame(self._index * self._period_ns, image, self._track, self._events)
         self.counts = self.counts._replace(
             frames=self.counts.frames + 1,
-            face_frames=self.counts.face_frames + (image is not None))
+            face_frames=self.counts.face_frames + (image is not None),
+        )
         self._events = 0
         self._follow()
         return frame
@@ -216,8 +221,11 @@ class Recognizer:
             If the image has another shape or dtype.
         """
         if image is not None and (image.shape != self._still.shape or image.dtype != np.uint8):
-            raise ValueError('event frame must be uint8 {}, got {} {}'.format(
-                self._still.shape, image.dtype, image.shape))
+            raise ValueError(
+                'event frame must be uint8 {}, got {} {}'.format(
+                    self._still.shape, image.dtype, image.shape
+                )
+            )
         if self._last_ns is not None:
             elapsed = round((t_ns - self._last_ns) / self._bundle.period_ns)
             if elapsed < 1:
@@ -248,9 +256,12 @@ class Recognizer:
         return self._engine.run(clip)[0]
 
 
-def recognize(recording: Recording, engine, roi: Optional[Box] = None,
-              settings: EmotionSettings = EmotionSettings()
-              ) -> Iterator[Tuple[FaceFrame, Optional[Emotion]]]:
+def recognize(
+    recording: Recording,
+    engine,
+    roi: Optional[Box] = None,
+    settings: EmotionSettings = EmotionSettings(),
+) -> Iterator[Tuple[FaceFrame, Optional[Emotion]]]:
     """
     Yield every period of a recording with the emotion settled at its end, if one was due.
 

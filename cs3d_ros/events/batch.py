@@ -39,25 +39,35 @@ class EventBatch:
 
     __slots__ = ('x', 'y', 't', 'p', 'width', 'height')
 
-    def __init__(self, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray,
-                 width: int, height: int):
+    def __init__(
+        self, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, width: int, height: int
+    ):
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-            raise ValueError('a sensor has 1 to {} columns and rows, got {} x {}'.format(
-                MAX_SIDE, width, height))
+            raise ValueError(
+                'a sensor has 1 to {} columns and rows, got {} x {}'.format(
+                    MAX_SIDE, width, height
+                )
+            )
         columns = {'x': x, 'y': y, 't': t, 'p': p}
         for name, column in columns.items():
             if not isinstance(column, np.ndarray) or column.dtype != COLUMN_TYPES[name]:
-                raise ValueError('{} must be an array of {}, got {}'.format(
-                    name, np.dtype(COLUMN_TYPES[name]), getattr(column, 'dtype', type(column))))
+                raise ValueError(
+                    '{} must be an array of {}, got {}'.format(
+                        name, np.dtype(COLUMN_TYPES[name]), getattr(column, 'dtype', type(column))
+                    )
+                )
             if column.shape != (len(t),):
-                raise ValueError('{} must have shape ({},), got {}'.format(
-                    name, len(t), column.shape))
+                raise ValueError(
+                    '{} must have shape ({},), got {}'.format(name, len(t), column.shape)
+                )
         columns = {name: np.ascontiguousarray(column) for name, column in columns.items()}
         kind, i = _kernels.first_fault(
-            columns['x'], columns['y'], columns['t'], columns['p'], width, height)
+            columns['x'], columns['y'], columns['t'], columns['p'], width, height
+        )
         if kind:
-            raise ValueError(_FAULTS[kind].format(
-                i=i, x=x[i], y=y[i], t=t[i], p=p[i], w=width, h=height))
+            raise ValueError(
+                _FAULTS[kind].format(i=i, x=x[i], y=y[i], t=t[i], p=p[i], w=width, h=height)
+            )
         self._fill(columns, width, height)
 
     def _fill(self, columns, width, height):
@@ -69,8 +79,9 @@ class EventBatch:
         object.__setattr__(self, 'height', int(height))
 
     @classmethod
-    def trusted(cls, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray,
-                width: int, height: int) -> 'EventBatch':
+    def trusted(
+        cls, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, width: int, height: int
+    ) -> 'EventBatch':
         """Return a batch of columns that a kernel has already checked, without a second look."""
         batch = cls.__new__(cls)
         batch._fill({'x': x, 'y': y, 't': t, 'p': p}, width, height)
@@ -94,26 +105,26 @@ class EventBatch:
         if not isinstance(key, slice) or key.step not in (None, 1):
             raise TypeError('an EventBatch is cut by slices of step 1, got {!r}'.format(key))
         return EventBatch.trusted(
-            self.x[key], self.y[key], self.t[key], self.p[key], self.width, self.height)
+            self.x[key], self.y[key], self.t[key], self.p[key], self.width, self.height
+        )
 
     def __eq__(self, other) -> bool:
         if not isinstance(other, EventBatch):
             return NotImplemented
-        return ((self.width, self.height) == (other.width, other.height)
-                and all(np.array_equal(getattr(self, name), getattr(other, name))
-                        for name in COLUMN_TYPES))
+        return (self.width, self.height) == (other.width, other.height) and all(
+            np.array_equal(getattr(self, name), getattr(other, name)) for name in COLUMN_TYPES
+        )
 
     __hash__ = None
 
     def __repr__(self) -> str:
         span = ', t {}..{} ns'.format(self.t[0], self.t[-1]) if len(self) else ''
-        return 'EventBatch({} events, {} x {}{})'.format(
-            len(self), self.width, self.height, span)
+        return 'EventBatch({} events, {} x {}{})'.format(len(self), self.width, self.height, span)
 
     def between(self, start_ns: int, end_ns: int) -> 'EventBatch':
         """Return the events with ``start_ns <= t < end_ns``, as views."""
         first, last = np.searchsorted(self.t, (start_ns, end_ns))
-        return self[first:max(first, last)]
+        return self[first : max(first, last)]
 
     @property
     def on_count(self) -> int:
@@ -146,8 +157,15 @@ def concatenate(batches: Iterable[EventBatch]) -> EventBatch:
     return EventBatch(*columns, *sizes.pop())
 
 
-def keep_valid(x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, width: int,
-               height: int, last_ns: int):
+def keep_valid(
+    x: np.ndarray,
+    y: np.ndarray,
+    t: np.ndarray,
+    p: np.ndarray,
+    width: int,
+    height: int,
+    last_ns: int,
+):
     """
     Return a batch of those events that lie inside the sensor and do not go back in time.
 
@@ -157,9 +175,14 @@ def keep_valid(x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, width
         The events kept, and how many were dropped for which reason; ``last_ns`` is the time that
         the first event must reach.
     """
-    columns = [np.ascontiguousarray(column, COLUMN_TYPES[name])
-               for name, column in zip('xytp', (x, y, t, p))]
+    columns = [
+        np.ascontiguousarray(column, COLUMN_TYPES[name])
+        for name, column in zip('xytp', (x, y, t, p))
+    ]
     out = [np.empty(len(t), COLUMN_TYPES[name]) for name in 'xytp']
     kept, outside, backwards = _kernels.keep_valid(*columns, width, height, last_ns, *out)
-    return (EventBatch.trusted(*(column[:kept] for column in out), width, height),
-            outside, backwards)
+    return (
+        EventBatch.trusted(*(column[:kept] for column in out), width, height),
+        outside,
+        backwards,
+    )

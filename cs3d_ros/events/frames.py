@@ -47,7 +47,9 @@ class SquareAccumulator:
 
     def __init__(self, settings: FrameSettings = FrameSettings()):
         if settings.size < 1 or settings.period_ns < 1 or not 0 < settings.step < 128:
-            raise ValueError('size and period must be positive, step 1 to 127: {}'.format(settings))
+            raise ValueError(
+                'size and period must be positive, step 1 to 127: {}'.format(settings)
+            )
         self._step = settings.step
         self._counts = np.zeros((settings.size, settings.size), np.int32)
 
@@ -64,8 +66,16 @@ class SquareAccumulator:
             when the face's own right-hand x axis points below the sensor's.
         """
         return _kernels.count_in_square(
-            batch.x, batch.y, batch.p, square.cx, square.cy, np.cos(square.roll),
-            np.sin(square.roll), len(self._counts) / square.side, self._counts)
+            batch.x,
+            batch.y,
+            batch.p,
+            square.cx,
+            square.cy,
+            np.cos(square.roll),
+            np.sin(square.roll),
+            len(self._counts) / square.side,
+            self._counts,
+        )
 
     def take(self) -> np.ndarray:
         """Return the frame (size, size) uint8 of what was added, and begin the next one."""

@@ -38,8 +38,9 @@ class Recording:
 
     def __init__(self, path: str, width: int, height: int, start_ns: int, end_ns: int):
         if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-            raise RecordingError('{} tells a sensor of {} x {}: the file is damaged'.format(
-                path, width, height))
+            raise RecordingError(
+                '{} tells a sensor of {} x {}: the file is damaged'.format(path, width, height)
+            )
         self.path = str(path)
         self.width, self.height = int(width), int(height)
         self.start_ns, self.end_ns = int(start_ns), int(end_ns)
@@ -91,7 +92,7 @@ class Recording:
                 if held and bins[first] != held_bin:
                     yield concatenate(held)
                     held = []
-                held.append(batch[int(first):int(last)])
+                held.append(batch[int(first) : int(last)])
                 held_bin = bins[first]
         if held:
             yield concatenate(held)
@@ -110,19 +111,26 @@ class _NpzRecording(Recording):
         except KeyError as error:
             raise RecordingError(
                 '{} lacks an array that a recording has (x, y, t, p, width, height): {}'.format(
-                    path, error)) from error
+                    path, error
+                )
+            ) from error
         # zlib.error and struct.error are neither: NumPy lets whatever the archive breaks escape
         except Exception as error:
-            raise RecordingError('{} is no readable .npz archive of plain arrays: {}'.format(
-                path, error)) from error
+            raise RecordingError(
+                '{} is no readable .npz archive of plain arrays: {}'.format(path, error)
+            ) from error
         lengths = {column.shape for column in columns}
         if len(lengths) > 1 or len(columns[0].shape) != 1:
-            raise RecordingError('{}: x, y, t, p must be columns of one length, got {}'.format(
-                path, sorted(lengths)))
+            raise RecordingError(
+                '{}: x, y, t, p must be columns of one length, got {}'.format(
+                    path, sorted(lengths)
+                )
+            )
         for name, column in zip('xytp', columns):
             if column.dtype.kind not in 'iub':
-                raise RecordingError('{}: {} must hold integers (t in ns), got {}'.format(
-                    path, name, column.dtype))
+                raise RecordingError(
+                    '{}: {} must hold integers (t in ns), got {}'.format(path, name, column.dtype)
+                )
         if not len(columns[0]):
             raise RecordingError('{} holds no events'.format(path))
         # a coordinate beyond uint16 must be dropped as outside, not wrap around into the sensor
@@ -156,12 +164,14 @@ class _Aedat4Recording(Recording):
             import dv_processing
         except ImportError as error:
             raise RecordingError(
-                'AEDAT 4 needs dv-processing: pip install dv-processing') from error
+                'AEDAT 4 needs dv-processing: pip install dv-processing'
+            ) from error
         try:
             return dv_processing.io.MonoCameraRecording(str(path))
         except RuntimeError as error:
-            raise RecordingError('{} is no whole AEDAT 4 file: {}'.format(
-                path, str(error).strip().splitlines()[-1])) from error
+            raise RecordingError(
+                '{} is no whole AEDAT 4 file: {}'.format(path, str(error).strip().splitlines()[-1])
+            ) from error
 
     @classmethod
     def _time_range_us(cls, path):
@@ -181,8 +191,9 @@ class _Aedat4Recording(Recording):
             try:
                 store = reader.getNextEventBatch()
             except RuntimeError as error:
-                raise RecordingError('{} is damaged: {}'.format(
-                    path, str(error).strip().splitlines()[-1])) from error
+                raise RecordingError(
+                    '{} is damaged: {}'.format(path, str(error).strip().splitlines()[-1])
+                ) from error
             if store is None:
                 return
             if not store.isEmpty():
@@ -218,8 +229,11 @@ def open_recording(path: str) -> Recording:
         raise RecordingError('{} is not there: is the path right?'.format(path))
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _READERS:
-        raise RecordingError('{} is no recording that is known ({}){}'.format(
-            path, ', '.join(sorted(_READERS)), _guess(path)))
+        raise RecordingError(
+            '{} is no recording that is known ({}){}'.format(
+                path, ', '.join(sorted(_READERS)), _guess(path)
+            )
+        )
     return _READERS[suffix](path)
 
 
@@ -251,7 +265,7 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
     suffix = os.path.splitext(path)[1].lower()
     if suffix not in _WRITERS:
         raise RecordingError('{} must end in one of {}'.format(path, ', '.join(sorted(_WRITERS))))
-    aside = '{}.{}.part{}'.format(path[:-len(suffix)], os.getpid(), suffix)
+    aside = '{}.{}.part{}'.format(path[: -len(suffix)], os.getpid(), suffix)
     try:
         count = _WRITERS[suffix](aside, batches, width, height)
         if not count:
@@ -267,21 +281,24 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
 
 def _write_npz(path, batches, width, height):
     whole = concatenate([EventBatch.empty(width, height)] + list(batches))
-    np.savez_compressed(path, x=whole.x, y=whole.y, t=whole.t, p=whole.p, width=width,
-                        height=height)
+    np.savez_compressed(
+        path, x=whole.x, y=whole.y, t=whole.t, p=whole.p, width=width, height=height
+    )
     return len(whole)
 
 
 def _write_aedat4(path, batches, width, height):
     import dv_processing as dv
+
     config = dv.io.MonoCameraWriter.Config('cs3d', dv.CompressionType.ZSTD)
     config.addEventStream((width, height))
     writer = dv.io.MonoCameraWriter(path, config)
     count = 0
     for batch in batches:
         store = dv.EventStore()
-        for t, x, y, p in zip((batch.t // NS_PER_US).tolist(), batch.x.tolist(), batch.y.tolist(),
-                              batch.p.tolist()):
+        for t, x, y, p in zip(
+            (batch.t // NS_PER_US).tolist(), batch.x.tolist(), batch.y.tolist(), batch.p.tolist()
+        ):
             store.push_back(t, x, y, bool(p))
         writer.writeEvents(store)
         count += len(batch)

@@ -27,6 +27,7 @@ def face_square(box: Box, margin: float = MARGIN) -> FaceSquare:
     """
     side = margin * max(box.width, box.height)
     if not side > 0:
-        raise ValueError('a face square needs a box and a margin above 0, got {}, {}'.format(
-            box, margin))
+        raise ValueError(
+            'a face square needs a box and a margin above 0, got {}, {}'.format(box, margin)
+        )
     return FaceSquare(box.cx, box.cy, side, 0.0)

@@ -25,11 +25,14 @@ SCALE_STEP = 1.12  # ratio of neighbouring face sizes searched
 # Where a face box fires: (x, y, radius x, radius y) of its size, weight; negative where skin is
 # smooth. Proportions of FaceMesh boxes (hairline to chin), as read off activity maps of people.
 _PATTERN_BLOBS = (
-    (0.25, 0.32, 0.10, 0.045, 1.0), (0.75, 0.32, 0.10, 0.045, 1.0),  # eyes
-    (0.24, 0.21, 0.14, 0.035, 0.4), (0.76, 0.21, 0.14, 0.035, 0.4),  # brows
+    (0.25, 0.32, 0.10, 0.045, 1.0),
+    (0.75, 0.32, 0.10, 0.045, 1.0),  # eyes
+    (0.24, 0.21, 0.14, 0.035, 0.4),
+    (0.76, 0.21, 0.14, 0.035, 0.4),  # brows
     (0.50, 0.55, 0.12, 0.05, 0.5),  # nostrils
     (0.50, 0.74, 0.18, 0.055, 1.0),  # mouth
-    (0.18, 0.55, 0.12, 0.12, -0.4), (0.82, 0.55, 0.12, 0.12, -0.4),  # cheeks
+    (0.18, 0.55, 0.12, 0.12, -0.4),
+    (0.82, 0.55, 0.12, 0.12, -0.4),  # cheeks
     (0.50, 0.08, 0.25, 0.08, -0.4),  # forehead
     (0.50, 0.30, 0.06, 0.10, -0.3),  # between the eyes
 )
@@ -53,8 +56,9 @@ class FinderSettings(NamedTuple):
 def _face_pattern() -> np.ndarray:
     """Return how strongly each cell of a face box with its blank surround should fire."""
     border_x, border_y = round(SURROUND * PATTERN_WIDTH), round(SURROUND * PATTERN_HEIGHT)
-    rows, columns = np.mgrid[-border_y:PATTERN_HEIGHT + border_y,
-                             -border_x:PATTERN_WIDTH + border_x]
+    rows, columns = np.mgrid[
+        -border_y : PATTERN_HEIGHT + border_y, -border_x : PATTERN_WIDTH + border_x
+    ]
     u, v = (columns + 0.5) / PATTERN_WIDTH, (rows + 0.5) / PATTERN_HEIGHT
     pattern = np.zeros(u.shape)
     for x, y, radius_x, radius_y, weight in _PATTERN_BLOBS:
@@ -131,12 +135,16 @@ class FaceFinder:
         if self._is_found:
             is_same = quality > settings.quality_to_keep and box.overlap(self._box) > 0.3
         else:
-            is_same = (quality > settings.quality_to_find
-                       and (self._box is None or box.overlap(self._box) > 0.5))
+            is_same = quality > settings.quality_to_find and (
+                self._box is None or box.overlap(self._box) > 0.5
+            )
         if is_same:
             share = 1.0 if self._box is None else 1 - np.exp(-elapsed_s / settings.smoothing_s)
-            self._box = box if self._box is None else Box(
-                *(old + share * (new - old) for old, new in zip(self._box, box)))
+            self._box = (
+                box
+                if self._box is None
+                else Box(*(old + share * (new - old) for old, new in zip(self._box, box)))
+            )
             self._quality, self._age_s, self._unseen_s = quality, 0.0, 0.0
             self._seen_s += elapsed_s
         else:
@@ -160,8 +168,13 @@ class FaceFinder:
         pattern_rows, pattern_columns = self._pattern.shape
         for height in self._heights:
             scale = PATTERN_HEIGHT / height
-            small = cv2.resize(image, None, fx=scale, fy=scale,
-                               interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR)
+            small = cv2.resize(
+                image,
+                None,
+                fx=scale,
+                fy=scale,
+                interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_LINEAR,
+            )
             pad_y, pad_x = pattern_rows // 3, pattern_columns // 3
             small = cv2.copyMakeBorder(small, pad_y, pad_y, pad_x, pad_x, cv2.BORDER_CONSTANT)
             if small.shape[0] < pattern_rows or small.shape[1] < pattern_columns:
@@ -174,9 +187,12 @@ class FaceFinder:
         column, row, scale = best
         border_x, border_y = round(SURROUND * PATTERN_WIDTH), round(SURROUND * PATTERN_HEIGHT)
         to_px = self._cell / scale
-        return Box((column + border_x) * to_px, (row + border_y) * to_px,
-                   PATTERN_WIDTH * to_px, PATTERN_HEIGHT * to_px), best_quality
-
+        return Box(
+            (column + border_x) * to_px,
+            (row + border_y) * to_px,
+            PATTERN_WIDTH * to_px,
+            PATTERN_HEIGHT * to_px,
+        ), best_quality
 
     def _correlate(self, image, least_variance):
         """
@@ -185,7 +201,7 @@ class FaceFinder:
         The window's variance has a floor, or a few stray events in a blank corner would score 1.
         """
         rows, columns = self._pattern.shape
-        valid = np.s_[:image.shape[0] - rows + 1, :image.shape[1] - columns + 1]
+        valid = np.s_[: image.shape[0] - rows + 1, : image.shape[1] - columns + 1]
         window = {'ddepth': cv2.CV_32F, 'ksize': (columns, rows), 'anchor': (0, 0)}
         mean = cv2.boxFilter(image, **window)[valid]
         variance = cv2.sqrBoxFilter(image, **window)[valid] - mean * mean

@@ -56,8 +56,14 @@ class FaceTrack:
 
     __slots__ = ('identity', 'box', 'quality', 'age_ns', 'landmarks')
 
-    def __init__(self, identity: int, box: Box, quality: float, age_ns: int,
-                 landmarks: Optional[np.ndarray] = None):
+    def __init__(
+        self,
+        identity: int,
+        box: Box,
+        quality: float,
+        age_ns: int,
+        landmarks: Optional[np.ndarray] = None,
+    ):
         self.identity = identity
         self.box = box
         self.quality = quality
@@ -66,4 +72,5 @@ class FaceTrack:
 
     def __repr__(self) -> str:
         return 'FaceTrack({}, {}, quality={:.2f}, age={:.2f} s)'.format(
-            self.identity, self.box, self.quality, self.age_ns * 1e-9)
+            self.identity, self.box, self.quality, self.age_ns * 1e-9
+        )

@@ -79,15 +79,26 @@ class EmotionFilter:
     'happy'
     """
 
-    def __init__(self, classes: Sequence[str], unchanged: bool,
-                 settings: EmotionSettings = EmotionSettings()):
+    def __init__(
+        self,
+        classes: Sequence[str],
+        unchanged: bool,
+        settings: EmotionSettings = EmotionSettings(),
+    ):
         if NEUTRAL not in classes:
             raise ValueError('one class must be {!r}, got {}'.format(NEUTRAL, list(classes)))
-        if not (settings.rate_hz > 0 and 0 <= settings.doubt < 1 and settings.forget_s > 0
-                and settings.absent_s > 0 and settings.dwell_s >= 0
-                and 0 < settings.prior_neutral < 1):
-            raise ValueError('rate and times must be positive, doubt and the prior probabilities '
-                             'below 1: {}'.format(settings))
+        if not (
+            settings.rate_hz > 0
+            and 0 <= settings.doubt < 1
+            and settings.forget_s > 0
+            and settings.absent_s > 0
+            and settings.dwell_s >= 0
+            and 0 < settings.prior_neutral < 1
+        ):
+            raise ValueError(
+                'rate and times must be positive, doubt and the prior probabilities '
+                'below 1: {}'.format(settings)
+            )
         self._classes = tuple(classes)
         self._unchanged = unchanged
         self._settings = settings
@@ -120,20 +131,28 @@ class EmotionFilter:
             fade_s = self._settings.forget_s
             self._jump(np.asarray(probabilities, np.float64), elapsed_s)
         self._belief = self._prior + (self._belief - self._prior) * np.exp(-elapsed_s / fade_s)
-        self._name(elapsed_s)
+        self._name(elapsed_s, is_seen=probabilities is not None)
         valence, arousal = self._belief @ self._affect
-        return Emotion(int(t_ns), self._classes[self._named], float(self._belief[self._named]),
-                       float(valence), float(arousal), tuple(self._belief.tolist()))
+        return Emotion(
+            int(t_ns),
+            self._classes[self._named],
+            float(self._belief[self._named]),
+            float(valence),
+            float(arousal),
+            tuple(self._belief.tolist()),
+        )
 
     def _jump(self, probabilities, elapsed_s):
         expected = len(self._classes) + self._unchanged
         if probabilities.shape != (expected,):
-            raise ValueError('expected {} probabilities, got shape {}'.format(
-                expected, probabilities.shape))
+            raise ValueError(
+                'expected {} probabilities, got shape {}'.format(expected, probabilities.shape)
+            )
         if not (np.all(probabilities >= 0) and 0 < probabilities.sum() < np.inf):
-            raise ValueError('probabilities must be finite and not negative: {}'.format(
-                probabilities))
-        toward = probabilities[:len(self._classes)] / probabilities.sum()
+            raise ValueError(
+                'probabilities must be finite and not negative: {}'.format(probabilities)
+            )
+        toward = probabilities[: len(self._classes)] / probabilities.sum()
         change = toward.sum()
         if change <= self._settings.doubt:
             return
@@ -141,10 +160,10 @@ class EmotionFilter:
         share = 1 - np.exp(-self._settings.rate_hz * weight * elapsed_s)
         self._belief += share * (toward / change - self._belief)
 
-    def _name(self, elapsed_s):
-        """Name the leading expression once it has led long enough."""
+    def _name(self, elapsed_s, is_seen):
+        """Name the leading expression once it has led long enough, or at once without a face."""
         leader = int(np.argmax(self._belief))
         self._led_s = self._led_s + elapsed_s if leader == self._leader else 0.0
         self._leader = leader
-        if self._led_s >= self._settings.dwell_s:
+        if not is_seen or self._led_s >= self._settings.dwell_s:
             self._named = leader

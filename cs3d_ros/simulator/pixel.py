@@ -30,8 +30,11 @@ def log_intensity(frame: np.ndarray) -> np.ndarray:
     Source: Hu, Liu, Delbruck, v2e: From Video Frames to Realistic DVS Events, 2021, section 4.2.
     """
     frame = frame.astype(np.float64)
-    return np.where(frame < LINEAR_BELOW_DN, frame * (np.log(LINEAR_BELOW_DN) / LINEAR_BELOW_DN),
-                    np.log(np.maximum(frame, LINEAR_BELOW_DN)))
+    return np.where(
+        frame < LINEAR_BELOW_DN,
+        frame * (np.log(LINEAR_BELOW_DN) / LINEAR_BELOW_DN),
+        np.log(np.maximum(frame, LINEAR_BELOW_DN)),
+    )
 
 
 class PixelModel:
@@ -62,9 +65,12 @@ class PixelModel:
     """
 
     def __init__(self, width: int, height: int, settings: PixelSettings = PixelSettings()):
-        if not (settings.on_threshold >= MIN_THRESHOLD and settings.off_threshold >= MIN_THRESHOLD):
-            raise ValueError('contrast thresholds must be at least {}, got {}'.format(
-                MIN_THRESHOLD, settings))
+        if not (
+            settings.on_threshold >= MIN_THRESHOLD and settings.off_threshold >= MIN_THRESHOLD
+        ):
+            raise ValueError(
+                'contrast thresholds must be at least {}, got {}'.format(MIN_THRESHOLD, settings)
+            )
         EventBatch.empty(width, height)  # checks the size
         self.width, self.height = width, height
         self._settings = settings
@@ -92,8 +98,11 @@ class PixelModel:
             If the shape is another, a value is not finite, or time does not increase.
         """
         if frame.shape != (self.height, self.width):
-            raise ValueError('frame must have shape ({}, {}), got {}'.format(
-                self.height, self.width, frame.shape))
+            raise ValueError(
+                'frame must have shape ({}, {}), got {}'.format(
+                    self.height, self.width, frame.shape
+                )
+            )
         level = log_intensity(frame)
         if not np.isfinite(level).all():
             raise ValueError('frame holds NaN or infinity: intensities must be 0 to 255 DN')
@@ -101,14 +110,16 @@ class PixelModel:
             self._reference, self._level, self._time_ns = level.copy(), level, int(t_ns)
             return EventBatch.empty(self.width, self.height)
         if t_ns <= self._time_ns:
-            raise ValueError('frame times must increase: {} ns after {} ns'.format(
-                t_ns, self._time_ns))
+            raise ValueError(
+                'frame times must increase: {} ns after {} ns'.format(t_ns, self._time_ns)
+            )
         thresholds = self._settings.on_threshold, self._settings.off_threshold
         count = _kernels.count_crossings(level, self._reference, *thresholds)
         x, y = (np.empty(count, np.uint16) for _ in 'xy')
         t, p = np.empty(count, np.int64), np.empty(count, np.uint8)
-        _kernels.fire(self._level, level, self._reference, *thresholds, self._time_ns, int(t_ns),
-                      x, y, t, p)
+        _kernels.fire(
+            self._level, level, self._reference, *thresholds, self._time_ns, int(t_ns), x, y, t, p
+        )
         self._level, self._time_ns = level, int(t_ns)
         order = np.argsort(t, kind='stable')
         return EventBatch.trusted(x[order], y[order], t[order], p[order], self.width, self.height)

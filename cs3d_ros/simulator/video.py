@@ -45,14 +45,21 @@ class Video:
         if not self._capture.isOpened():
             raise VideoError(
                 '{} does not open as a video: is the path right, and is it a format that OpenCV '
-                'reads (mp4, avi, mkv, mpg)?'.format(path))
+                'reads (mp4, avi, mkv, mpg)?'.format(path)
+            )
         get = self._capture.get
         self.info = VideoInfo(
-            int(get(cv2.CAP_PROP_FRAME_WIDTH)), int(get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            get(cv2.CAP_PROP_FPS), max(0, int(get(cv2.CAP_PROP_FRAME_COUNT))))
+            int(get(cv2.CAP_PROP_FRAME_WIDTH)),
+            int(get(cv2.CAP_PROP_FRAME_HEIGHT)),
+            get(cv2.CAP_PROP_FPS),
+            max(0, int(get(cv2.CAP_PROP_FRAME_COUNT))),
+        )
         if not (0.1 < self.info.fps < 1e5):
-            raise VideoError('{} tells a frame rate of {}: re-encode it with a constant one'.format(
-                path, self.info.fps))
+            raise VideoError(
+                '{} tells a frame rate of {}: re-encode it with a constant one'.format(
+                    path, self.info.fps
+                )
+            )
 
     def __enter__(self) -> 'Video':
         return self
@@ -69,12 +76,15 @@ class Video:
             yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), round(count * 1e9 / self.info.fps)
             count += 1
         if count < 2:
-            raise VideoError('{} holds {} readable frame(s), and events need at least two: is the '
-                             'file whole?'.format(self._path, count))
+            raise VideoError(
+                '{} holds {} readable frame(s), and events need at least two: is the '
+                'file whole?'.format(self._path, count)
+            )
 
 
-def simulate_video(path: str, size: Optional[Tuple[int, int]] = None,
-                   settings: PixelSettings = PixelSettings()) -> Iterator[EventBatch]:
+def simulate_video(
+    path: str, size: Optional[Tuple[int, int]] = None, settings: PixelSettings = PixelSettings()
+) -> Iterator[EventBatch]:
     """
     Return the events of a video, a batch per frame after the first.
 

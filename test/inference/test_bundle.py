@@ -28,20 +28,51 @@ def test_bundle_without_unchanged_has_an_output_per_class(tmp_path):
     assert read_bundle(path).output_count == 7
 
 
-@pytest.mark.parametrize('name', [
-    'schema', 'kind', 'name', 'classes', 'unchanged', 'clip_frames', 'size', 'period_ns', 'step',
-    'margin', 'hop_frames', 'state'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'schema',
+        'kind',
+        'name',
+        'classes',
+        'unchanged',
+        'clip_frames',
+        'size',
+        'period_ns',
+        'step',
+        'margin',
+        'hop_frames',
+        'state',
+    ],
+)
 def test_missing_field_is_named_with_the_cure(tmp_path, name):
     path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=without(name))
     with pytest.raises(BundleError, match="lacks '{}'.*export the bundle again".format(name)):
         read_bundle(path)
 
 
-@pytest.mark.parametrize('field, value', [
-    ('schema', 'one'), ('schema', 0), ('schema', True), ('kind', 3), ('classes', ['happy']),
-    ('classes', 'happy'), ('classes', ['happy', 'happy']), ('classes', ['happy', 3]),
-    ('unchanged', 1), ('clip_frames', 0), ('size', -1), ('period_ns', 1.5), ('step', 128),
-    ('margin', 'wide'), ('margin', float('nan')), ('hop_frames', None), ('state', {})])
+@pytest.mark.parametrize(
+    'field, value',
+    [
+        ('schema', 'one'),
+        ('schema', 0),
+        ('schema', True),
+        ('kind', 3),
+        ('classes', ['happy']),
+        ('classes', 'happy'),
+        ('classes', ['happy', 'happy']),
+        ('classes', ['happy', 3]),
+        ('unchanged', 1),
+        ('clip_frames', 0),
+        ('size', -1),
+        ('period_ns', 1.5),
+        ('step', 128),
+        ('margin', 'wide'),
+        ('margin', float('nan')),
+        ('hop_frames', None),
+        ('state', {}),
+    ],
+)
 def test_wrong_field_is_named_with_what_was_found(tmp_path, field, value):
     path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(**{field: value}))
     with pytest.raises(BundleError, match="'{}' must be .*, got ".format(field)):
@@ -60,19 +91,24 @@ def test_unknown_kind_names_those_that_run(tmp_path):
         read_bundle(path)
 
 
-@pytest.mark.parametrize('metadata, fault', [
-    (changed(unchanged=False), r'\[1, 7\].*has probabilities \[1, 8\]'),
-    (changed(clip_frames=8), r'\[1, 1, 8, 112, 112\].*has clip \[1, 1, 16, 112, 112\]'),
-    (changed(size=56), r'\[1, 1, 16, 56, 56\]'),
-    (changed(state=['memory']), r'1 state tensor'),
-    (changed(accuracy=[0.5]), "'accuracy' must be an object")])
+@pytest.mark.parametrize(
+    'metadata, fault',
+    [
+        (changed(unchanged=False), r'\[1, 7\].*has probabilities \[1, 8\]'),
+        (changed(clip_frames=8), r'\[1, 1, 8, 112, 112\].*has clip \[1, 1, 16, 112, 112\]'),
+        (changed(size=56), r'\[1, 1, 16, 56, 56\]'),
+        (changed(state=['memory']), r'1 state tensor'),
+        (changed(accuracy=[0.5]), "'accuracy' must be an object"),
+    ],
+)
 def test_metadata_that_contradicts_the_network_is_refused(tmp_path, metadata, fault):
     with pytest.raises(BundleError, match=fault):
         read_bundle(write_tiny_bundle(tmp_path / 'a.onnx', metadata=metadata))
 
 
-@pytest.mark.parametrize('text, fault', [
-    ('{"schema": 1', 'no JSON'), ('[1, 2]', 'JSON object'), ('', 'no JSON')])
+@pytest.mark.parametrize(
+    'text, fault', [('{"schema": 1', 'no JSON'), ('[1, 2]', 'JSON object'), ('', 'no JSON')]
+)
 def test_metadata_that_is_no_object_is_refused(tmp_path, text, fault):
     with pytest.raises(BundleError, match=fault):
         read_bundle(write_tiny_bundle(tmp_path / 'a.onnx', metadata=text))

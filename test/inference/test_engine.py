@@ -28,9 +28,17 @@ def test_engine_holds_nothing_between_runs(engine):
     np.testing.assert_array_equal(engine.run(clip)[0], first)
 
 
-@pytest.mark.parametrize('clip', [
-    np.zeros(CLIP_SHAPE, np.float64), np.zeros(CLIP_SHAPE, np.uint8),
-    np.zeros(CLIP_SHAPE[1:], np.float32), np.zeros((1, 1, 8, 112, 112), np.float32), [0.0], None])
+@pytest.mark.parametrize(
+    'clip',
+    [
+        np.zeros(CLIP_SHAPE, np.float64),
+        np.zeros(CLIP_SHAPE, np.uint8),
+        np.zeros(CLIP_SHAPE[1:], np.float32),
+        np.zeros((1, 1, 8, 112, 112), np.float32),
+        [0.0],
+        None,
+    ],
+)
 def test_wrong_clip_is_refused_with_what_was_found(engine, clip):
     with pytest.raises(EngineError, match='reads float32 .*got'):
         engine.run(clip)
@@ -64,6 +72,7 @@ def test_threads_must_be_positive(tmp_path):
 
 def test_clip_shape_follows_the_bundle(tmp_path):
     shape = (1, 1, 8, 32, 32)
-    path = write_tiny_bundle(tmp_path / 'small.onnx', clip_shape=shape,
-                             metadata=dict(METADATA, clip_frames=8, size=32))
+    path = write_tiny_bundle(
+        tmp_path / 'small.onnx', clip_shape=shape, metadata=dict(METADATA, clip_frames=8, size=32)
+    )
     assert open_engine(path).run(np.zeros(shape, np.float32))[0].shape == (8,)

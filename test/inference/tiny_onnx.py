@@ -10,28 +10,47 @@ import numpy as np
 FLOAT, CLIP_SHAPE = 1, (1, 1, 16, 112, 112)
 CLASSES = ['neutral', 'happy', 'surprised', 'angry', 'disgusted', 'sad', 'scared']
 METADATA = {
-    'schema': 1, 'kind': 'clip', 'name': 'tiny', 'classes': CLASSES, 'unchanged': True,
-    'clip_frames': 16, 'size': 112, 'period_ns': 33_333_333, 'step': 32, 'margin': 1.15,
-    'hop_frames': 2, 'state': [], 'training': {'data': 'none'}, 'accuracy': {},
+    'schema': 1,
+    'kind': 'clip',
+    'name': 'tiny',
+    'classes': CLASSES,
+    'unchanged': True,
+    'clip_frames': 16,
+    'size': 112,
+    'period_ns': 33_333_333,
+    'step': 32,
+    'margin': 1.15,
+    'hop_frames': 2,
+    'state': [],
+    'training': {'data': 'none'},
+    'accuracy': {},
 }
 
 
-def write_tiny_bundle(path, outputs=8, clip_shape=CLIP_SHAPE, metadata=METADATA, gain=None,
-                      bias=None):
+def write_tiny_bundle(
+    path, outputs=8, clip_shape=CLIP_SHAPE, metadata=METADATA, gain=None, bias=None
+):
     """Write a bundle and return its path; metadata may be a dict, a text, or None for none."""
     gain = np.arange(outputs) if gain is None else gain
     bias = np.zeros(outputs) if bias is None else bias
-    graph = b''.join((
-        _node('ReduceMean', ['clip'], ['mean'],
-              _attribute('axes', ints=(2, 3, 4)) + _attribute('keepdims', i=0)),
-        _node('Mul', ['mean', 'gain'], ['scaled']),
-        _node('Add', ['scaled', 'bias'], ['logits']),
-        _node('Softmax', ['logits'], ['probabilities'], _attribute('axis', i=1)),
-        _field(2, b'tiny'),
-        _field(5, _tensor('gain', gain)), _field(5, _tensor('bias', bias)),
-        _field(11, _value_info('clip', clip_shape)),
-        _field(12, _value_info('probabilities', (1, outputs))),
-    ))
+    graph = b''.join(
+        (
+            _node(
+                'ReduceMean',
+                ['clip'],
+                ['mean'],
+                _attribute('axes', ints=(2, 3, 4)) + _attribute('keepdims', i=0),
+            ),
+            _node('Mul', ['mean', 'gain'], ['scaled']),
+            _node('Add', ['scaled', 'bias'], ['logits']),
+            _node('Softmax', ['logits'], ['probabilities'], _attribute('axis', i=1)),
+            _field(2, b'tiny'),
+            _field(5, _tensor('gain', gain)),
+            _field(5, _tensor('bias', bias)),
+            _field(11, _value_info('clip', clip_shape)),
+            _field(12, _value_info('probabilities', (1, outputs))),
+        )
+    )
     model = _field(1, 7) + _field(8, _field(1, b'') + _field(2, 13)) + _field(7, graph)
     if metadata is not None:
         text = metadata if isinstance(metadata, str) else json.dumps(metadata)
@@ -43,10 +62,11 @@ def write_tiny_bundle(path, outputs=8, clip_shape=CLIP_SHAPE, metadata=METADATA,
 
 # Protocol buffers by hand; field numbers from onnx.proto (onnx 1.11).
 
+
 def _varint(value):
     out = bytearray()
-    while value > 0x7f:
-        out.append(value & 0x7f | 0x80)
+    while value > 0x7F:
+        out.append(value & 0x7F | 0x80)
         value >>= 7
     out.append(value)
     return bytes(out)
@@ -68,15 +88,23 @@ def _attribute(name, i=None, ints=()):
 
 
 def _node(kind, inputs, outputs, attributes=b''):
-    return _field(1, b''.join(_field(1, name.encode()) for name in inputs)
-                  + b''.join(_field(2, name.encode()) for name in outputs)
-                  + _field(4, kind.encode()) + attributes)
+    return _field(
+        1,
+        b''.join(_field(1, name.encode()) for name in inputs)
+        + b''.join(_field(2, name.encode()) for name in outputs)
+        + _field(4, kind.encode())
+        + attributes,
+    )
 
 
 def _tensor(name, values):
     values = np.asarray(values, np.float32)
-    return (_field(1, len(values)) + _field(2, FLOAT) + _field(8, name.encode())
-            + _field(9, values.tobytes()))
+    return (
+        _field(1, len(values))
+        + _field(2, FLOAT)
+        + _field(8, name.encode())
+        + _field(9, values.tobytes())
+    )
 
 
 def _value_info(name, shape):

@@ -1,0 +1,122 @@
+import numpy as np
+import pytest
+
+from cs3d_ros.inference import EXPRESSIONS, EmotionFilter, EmotionSettings
+
+SECOND = 1_000_000_000
+UNCHANGED = len(EXPRESSIONS)
+
+
+def sure(index):
+    """Return an estimate that is certain of one output."""
+    return np.eye(UNCHANGED + 1)[index]
+
+
+def play(settle, estimates, hz=15, start_ns=0):
+    """Return the emotions of estimates at an even rate."""
+    return [
+        settle.push(estimate, start_ns + i * SECOND // hz) for i, estimate in enumerate(estimates)
+    ]
+
+
+def make(**settings):
+    return EmotionFilter(EXPRESSIONS, True, EmotionSettings(**settings))
+
+
+def test_nothing_seen_is_neutral():
+    assert play(make(), [sure(UNCHANGED)] * 5)[-1].expression == 'neutral'
+
+
+@pytest.mark.parametrize('index', range(1, 7))
+def test_an_onset_is_named(index):
+    emotion = play(make(), [sure(UNCHANGED)] * 5 + [sure(index)] * 10)[-1]
+    assert emotion.expression == EXPRESSIONS[index]
+    assert emotion.confidence > 0.9
+
+
+def test_still_face_keeps_its_expression_for_seconds():
+    emotions = play(make(), [sure(1)] * 10 + [sure(UNCHANGED)] * 60)
+    assert emotions[-1].expression == 'happy'
+
+
+def test_offset_leads_back_to_neutral_within_a_second():
+    emotions = play(make(), [sure(1)] * 10 + [sure(UNCHANGED)] * 20 + [sure(0)] * 15)
+    assert emotions[-1].expression == 'neutral'
+
+
+def test_missed_offset_is_forgotten_in_the_end():
+    emotions = play(make(forget_s=5.0), [sure(1)] * 10 + [sure(UNCHANGED)] * 300)
+    assert emotions[-1].expression == 'neutral'
+
+
+def test_estimate_that_doubts_a_change_changes_nothing():
+    weak = 0.5 * sure(UNCHANGED) + 0.5 * sure(3)
+    before, *_, after = play(make(), [sure(UNCHANGED)] + [weak] * 30)
+    assert after.probabilities == pytest.approx(before.probabilities)
+
+
+def test_one_wrong_estimate_is_not_named():
+    emotions = play(make(), [sure(UNCHANGED)] * 5 + [sure(4)] + [sure(UNCHANGED)] * 5)
+    assert {emotion.expression for emotion in emotions} == {'neutral'}
+
+
+@pytest.mark.parametrize('hz', [5, 10, 30])
+def test_answer_does_not_depend_on_the_rate(hz):
+    belief = play(make(), [sure(UNCHANGED)] + [sure(2)] * (hz // 5), hz)[-1].probabilities
+    assert belief == pytest.approx(
+        play(make(), [sure(UNCHANGED)] + [sure(2)] * 20, 100)[-1].probabilities, abs=0.01
+    )
+
+
+def test_belief_is_a_distribution():
+    rng = np.random.default_rng(1)
+    for emotion in play(make(), rng.dirichlet(np.ones(8) * 0.3, 100)):
+        assert sum(emotion.probabilities) == pytest.approx(1.0)
+        assert min(emotion.probabilities) >= 0
+
+
+def test_valence_and_arousal_are_weighted_means():
+    emotion = play(make(), [sure(1)] * 60)[-1]
+    others = (1 - emotion.probabilities[1]) * 0.7
+    assert emotion.valence == pytest.approx(0.81, abs=others + 0.02)
+    assert emotion.arousal == pytest.approx(0.51, abs=others + 0.02)
+
+
+def test_without_a_face_the_belief_returns_to_the_prior():
+    settle = make()
+    play(settle, [sure(1)] * 20)
+    emotion = settle.push(None, 10 * SECOND)
+    assert emotion.confidence == pytest.approx(EmotionSettings().prior_neutral, abs=0.01)
+
+
+def test_one_long_absence_equals_many_short_ones():
+    once, often = make(), make()
+    play(once, [sure(1)] * 20)
+    play(often, [sure(1)] * 20)
+    for i in range(1, 11):
+        last = often.push(None, 2 * SECOND + i * SECOND // 10)
+    assert once.push(None, 3 * SECOND).probabilities == pytest.approx(last.probabilities)
+
+
+@pytest.mark.parametrize('estimate', [[1.0], [np.nan] * 8, [0.0] * 8, [-1.0] + [1.0] * 7])
+def test_numbers_that_are_no_estimate_are_refused(estimate):
+    with pytest.raises(ValueError, match='probabilities'):
+        make().push(estimate, 0)
+
+
+@pytest.mark.parametrize(
+    'change', [{'rate_hz': 0.0}, {'doubt': 1.0}, {'prior_neutral': 1.0}, {'forget_s': 0.0}]
+)
+def test_impossible_settings_are_refused(change):
+    with pytest.raises(ValueError, match='must be positive'):
+        make(**change)
+
+
+def test_classes_without_neutral_are_refused():
+    with pytest.raises(ValueError, match='neutral'):
+        EmotionFilter(('happy', 'sad'), True)
+
+
+def test_classes_of_states_settle_too():
+    settle = EmotionFilter(('neutral', 'happy'), unchanged=False)
+    assert play(settle, [[0.1, 0.9]] * 20)[-1].expression == 'happy'

@@ -1,0 +1,162 @@
+import json
+import subprocess
+import sys
+
+import pytest
+from naive import random_batch
+
+from cs3d_ros.cli import main
+from cs3d_ros.events import open_recording, write_recording
+from cs3d_ros.inference import EXPRESSIONS
+
+
+@pytest.fixture
+def recording(tmp_path):
+    path = tmp_path / 'noise.npz'
+    write_recording(path, [random_batch(1, 20_000, span_ns=10**9)], 346, 260)
+    return str(path)
+
+
+def test_info_counts_what_the_recording_holds(recording, capsys):
+    batch = random_batch(1, 20_000, span_ns=10**9)
+    assert main(['info', '--json', recording]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts['type'], facts['width'], facts['height']) == ('npz', 346, 260)
+    assert (facts['on'], facts['off']) == (batch.on_count, len(batch) - batch.on_count)
+    assert facts['duration_s'] == pytest.approx((batch.t[-1] - batch.t[0]) * 1e-9)
+
+
+def test_info_for_people_says_the_same(recording, capsys):
+    assert main(['info', recording]) == 0
+    assert '346' in capsys.readouterr().out
+
+
+def test_run_writes_a_line_per_estimate(recording, tmp_path, capsys):
+    lines_file, timeline = tmp_path / 'out.jsonl', tmp_path / 'out.png'
+    assert (
+        main(
+            [
+                'run',
+                recording,
+                '--jsonl',
+                str(lines_file),
+                '-o',
+                str(timeline),
+                '--roi',
+                '100',
+                '60',
+                '120',
+                '140',
+            ]
+        )
+        == 0
+    )
+    lines = [json.loads(line) for line in lines_file.read_text().splitlines()]
+    assert len(lines) == 15
+    for line in lines:
+        assert set(line) == {
+            't',
+            'expression',
+            'confidence',
+            'valence',
+            'arousal',
+            'probabilities',
+            'face',
+        }
+        assert line['face'] == [100, 60, 120, 140]
+        assert list(line['probabilities']) == list(EXPRESSIONS)
+        assert sum(line['probabilities'].values()) == pytest.approx(1, abs=1e-4)
+        assert line['confidence'] == line['probabilities'][line['expression']]
+    assert [line['t'] for line in lines] == sorted(line['t'] for line in lines)
+    assert timeline.read_bytes().startswith(b'\x89PNG')
+    assert 'neutral' in capsys.readouterr().out
+
+
+def test_run_says_where_no_face_is(recording, tmp_path, capsys):
+    assert main(['run', recording, '--jsonl', str(tmp_path / 'out.jsonl')]) == 0
+    lines = [json.loads(line) for line in (tmp_path / 'out.jsonl').read_text().splitlines()]
+    assert lines
+    assert all(line['face'] is None for line in lines)
+    assert 'no face' in capsys.readouterr().out
+
+
+def test_video_becomes_a_recording(shared_data, tmp_path, capsys):
+    out = tmp_path / 'events.npz'
+    assert (
+        main(
+            [
+                'simulate',
+                str(shared_data / 'videos' / 'neutral_to_smile.mp4'),
+                '-o',
+                str(out),
+                '--size',
+                '160x90',
+            ]
+        )
+        == 0
+    )
+    with open_recording(out) as recording:
+        assert (recording.width, recording.height) == (160, 90)
+        assert recording.duration_ns > 2 * 10**9
+
+
+@pytest.mark.parametrize(
+    'argv, words',
+    [
+        (['info', 'nothing.npz'], 'nothing.npz is not there'),
+        (['run', 'nothing.npz'], 'nothing.npz is not there'),
+        (['simulate', 'nothing.mp4', '-o', 'a.npz'], 'nothing.mp4 is not there'),
+    ],
+)
+def test_error_is_one_line_that_names_the_cure(argv, words, capsys):
+    assert main(argv) == 1
+    error = capsys.readouterr().err
+    assert words in error
+    assert error.count('\n') == 1
+
+
+def test_bundle_that_is_not_there_is_named(recording, capsys):
+    assert main(['run', recording, '--bundle', 'nothing.onnx']) == 1
+    assert 'nothing.onnx' in capsys.readouterr().err
+
+
+def test_roi_without_area_is_refused(recording, capsys):
+    assert main(['run', recording, '--roi', '0', '0', '0', '5']) == 1
+    assert '--roi needs' in capsys.readouterr().err
+
+
+def test_jsonl_that_cannot_be_written_is_named(recording, capsys):
+    assert main(['run', recording, '--jsonl', '/nowhere/out.jsonl']) == 1
+    assert 'cannot be written' in capsys.readouterr().err
+
+
+def test_threshold_without_sense_is_refused(shared_data, tmp_path, capsys):
+    assert (
+        main(
+            [
+                'simulate',
+                str(shared_data / 'videos' / 'neutral_to_smile.mp4'),
+                '-o',
+                str(tmp_path / 'a.npz'),
+                '--on-threshold',
+                '0',
+            ]
+        )
+        == 1
+    )
+    assert 'thresholds' in capsys.readouterr().err
+
+
+@pytest.mark.parametrize('size', ['346', '0x5', 'axb', '346x'])
+def test_size_that_is_none_is_refused(size):
+    with pytest.raises(SystemExit):
+        main(['simulate', 'a.mp4', '-o', 'a.npz', '--size', size])
+
+
+def test_importing_the_chain_imports_no_ros():
+    code = (
+        'import sys, cs3d_ros.cli, cs3d_ros.power; '
+        'sys.exit(any(name.split(".")[0] in ("rclpy", "torch", "numba") '
+        'for name in sys.modules))'
+    )
+    assert subprocess.call([sys.executable, '-c', code]) == 0

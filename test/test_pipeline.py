@@ -1,0 +1,219 @@
+import numpy as np
+import pytest
+from naive import random_batch, random_cuts
+
+from cs3d_ros.events import concatenate, open_recording
+from cs3d_ros.face import Box
+from cs3d_ros.inference import EXPRESSIONS, Bundle
+from cs3d_ros.pipeline import LONGEST_GAP_NS, Preprocessor, Recognizer, recognize
+from cs3d_ros.simulator import open_source
+
+PERIOD_NS = 33_333_333
+ROI = Box(100.0, 60.0, 120.0, 140.0)
+BUNDLE = Bundle(
+    path='none',
+    schema=1,
+    kind='clip',
+    name='none',
+    classes=EXPRESSIONS,
+    unchanged=True,
+    clip_frames=16,
+    size=112,
+    period_ns=PERIOD_NS,
+    step=32,
+    margin=1.15,
+    hop_frames=2,
+    state=(),
+    training={},
+    accuracy={},
+)
+
+
+class Mean:
+    """An engine whose answer is plain to see: happiness is the mean of the clip's last frame."""
+
+    bundle = BUNDLE
+
+    def __init__(self):
+        self.clips = []
+
+    def run(self, clip, state=()):
+        self.clips.append(clip)
+        happy = float(np.clip(0.5 + clip[0, 0, -1].mean(), 0, 1))
+        return np.array([0, happy, 0, 0, 0, 0, 0, 1 - happy], np.float32), state
+
+
+def frames_of(batches, roi=ROI):
+    preprocessor = Preprocessor(346, 260, BUNDLE, roi)
+    frames = []
+    for batch in batches:
+        frames += preprocessor.push(batch)
+    return frames, preprocessor
+
+
+@pytest.mark.parametrize('roi', [ROI, None])
+@pytest.mark.parametrize('seed', range(3))
+def test_frames_do_not_depend_on_how_the_events_are_cut(shared_data, seed, roi):
+    path = shared_data / 'videos' / 'talking' / 'lbbc2a.mpg'
+    with open_source(path) as recording:
+        batch = concatenate(recording.batches())
+        width, height = recording.width, recording.height
+
+    def run(parts):
+        preprocessor = Preprocessor(width, height, BUNDLE, roi)
+        return [frame for part in parts for frame in preprocessor.push(part)]
+
+    whole, parts = run([batch]), run(random_cuts(batch, seed, 40))
+    assert [frame.t_ns for frame in whole] == [frame.t_ns for frame in parts]
+    assert any(frame.image is not None for frame in whole)
+    for a, b in zip(whole, parts):
+        assert (a.image is None) == (b.image is None)
+        assert a.events == b.events
+        assert a.image is None or np.array_equal(a.image, b.image)
+
+
+def test_periods_end_at_multiples_of_the_period():
+    frames, _ = frames_of([random_batch(1, start_ns=10**9, span_ns=5 * PERIOD_NS)])
+    assert all(frame.t_ns % PERIOD_NS == 0 for frame in frames)
+    assert set(np.diff([frame.t_ns for frame in frames])) == {PERIOD_NS}
+
+
+def test_every_event_is_counted_once():
+    batch = random_batch(1, 5000, span_ns=10 * PERIOD_NS)
+    frames, preprocessor = frames_of([batch])
+    frames += preprocessor.advance(12 * PERIOD_NS)
+    assert sum(frame.events for frame in frames) == len(batch)
+    assert preprocessor.counts.events == len(batch)
+
+
+def test_period_without_events_is_a_frame_too():
+    late = random_batch(2, 10, start_ns=6 * PERIOD_NS, span_ns=1000)
+    frames, _ = frames_of([random_batch(1, 10, span_ns=1000), late])
+    assert [frame.events for frame in frames] == [10, 0, 0, 0, 0, 0]
+    assert all((frame.image == 128).all() for frame in frames[1:])
+
+
+def test_clock_alone_closes_periods():
+    _, preprocessor = frames_of([random_batch(1, 10, span_ns=1000)])
+    assert preprocessor.advance(PERIOD_NS - 1) == []
+    assert len(preprocessor.advance(3 * PERIOD_NS)) == 3
+    assert preprocessor.advance(3 * PERIOD_NS) == []
+
+
+def test_nothing_before_the_first_event():
+    assert Preprocessor(346, 260, BUNDLE).advance(10**12) == []
+
+
+def test_late_events_are_dropped_and_counted():
+    batch = random_batch(1, 100, span_ns=PERIOD_NS)
+    _, preprocessor = frames_of([batch])
+    preprocessor.advance(2 * PERIOD_NS)
+    preprocessor.push(batch)
+    assert preprocessor.counts.late == 100
+
+
+def test_clock_that_went_back_restarts_the_chain():
+    _, preprocessor = frames_of([random_batch(1, start_ns=10**11)])
+    frames = preprocessor.push(random_batch(1))
+    assert preprocessor.counts.restarts == 1
+    assert frames[0].t_ns == PERIOD_NS
+
+
+def test_leap_of_time_costs_neither_frames_nor_memory():
+    _, preprocessor = frames_of([random_batch(1)])
+    frames = preprocessor.push(random_batch(1, start_ns=2 * 10**18))
+    assert preprocessor.counts.restarts == 1
+    assert len(frames) < 5
+    assert len(preprocessor.advance(3 * 10**18)) < LONGEST_GAP_NS // PERIOD_NS
+
+
+def test_other_sensor_size_is_refused():
+    with pytest.raises(ValueError, match='make a new Preprocessor'):
+        Preprocessor(10, 10, BUNDLE).push(random_batch(1))
+
+
+def noise_image(seed):
+    return np.random.default_rng(seed).integers(0, 256, (112, 112)).astype(np.uint8)
+
+
+def test_emotion_comes_every_hop():
+    recognizer = Recognizer(Mean())
+    answers = [recognizer.push(noise_image(i), i * PERIOD_NS) for i in range(8)]
+    assert [answer is not None for answer in answers] == [False, True] * 4
+    assert answers[1].t_ns == PERIOD_NS
+
+
+def test_network_reads_the_newest_frames_scaled():
+    engine = Mean()
+    recognizer = Recognizer(engine)
+    images = [noise_image(i) for i in range(20)]
+    for i, image in enumerate(images):
+        recognizer.push(image, i * PERIOD_NS)
+    clip = engine.clips[-1]
+    assert clip.shape == (1, 1, 16, 112, 112)
+    assert clip.dtype == np.float32
+    assert np.allclose(clip[0, 0] * 128 + 128, images[4:])
+
+
+def test_still_face_costs_no_inference():
+    engine = Mean()
+    recognizer = Recognizer(engine)
+    still = np.full((112, 112), 128, np.uint8)
+    for i in range(10):
+        recognizer.push(still, i * PERIOD_NS)
+    assert engine.clips == []
+    assert recognizer.skipped == 5
+
+
+def test_gap_in_the_times_begins_a_new_clip():
+    engine = Mean()
+    recognizer = Recognizer(engine)
+    for i in list(range(16)) + [40, 41]:
+        recognizer.push(noise_image(i), i * PERIOD_NS)
+    assert (engine.clips[-1][0, 0, :14] == 0).all()
+    assert (engine.clips[-1][0, 0, 14:] != 0).any()
+
+
+def test_missing_frames_equal_frames_without_a_face():
+    said, silent = Recognizer(Mean()), Recognizer(Mean())
+    for i in range(30):
+        image = None if 8 <= i < 15 else noise_image(i)
+        a = said.push(image, i * PERIOD_NS)
+        b = silent.push(image, i * PERIOD_NS) if image is not None else None
+        if image is not None:
+            assert (a is None) == (b is None)
+            assert a is None or a.probabilities == pytest.approx(b.probabilities, abs=1e-12)
+            assert a is None or a.expression == b.expression
+
+
+def test_time_that_goes_back_forgets_the_face():
+    recognizer = Recognizer(Mean())
+    recognizer.push(np.full((112, 112), 255, np.uint8), 10**12)
+    for i in range(12):
+        first = recognizer.push(np.full((112, 112), 255, np.uint8), 10**12 + i * PERIOD_NS)
+    recognizer.push(noise_image(1), 0)
+    after = recognizer.push(noise_image(2), PERIOD_NS)
+    assert after.t_ns == PERIOD_NS
+    assert first is None or after.confidence != first.confidence
+
+
+@pytest.mark.parametrize('image', [np.zeros((10, 10), np.uint8), np.zeros((112, 112))])
+def test_image_of_another_kind_is_refused(image):
+    with pytest.raises(ValueError, match='event frame must be'):
+        Recognizer(Mean()).push(image, 0)
+
+
+def test_recording_without_a_face_has_none(shared_data):
+    path = shared_data / 'recordings' / 'davis346_bench.aedat4'
+    with open_recording(path) as recording:
+        answers = list(recognize(recording, Mean()))
+    assert not any(frame.track for frame, _ in answers)
+    assert sum(frame.events for frame, _ in answers) == 117_667
+
+
+def test_recording_with_a_roi_is_recognized_from_the_start(shared_data):
+    path = shared_data / 'recordings' / 'davis346_bench.aedat4'
+    with open_recording(path) as recording:
+        answers = list(recognize(recording, Mean(), roi=ROI))
+    assert all(frame.image is not None for frame, _ in answers)
+    assert sum(emotion is not None for _, emotion in answers) == len(answers) // 2
