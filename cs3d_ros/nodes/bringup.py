@@ -71,6 +71,8 @@ class Graph:
         YAML file for all nodes; what `nodes` gives goes before it.
     environment : dict, optional
         Of the processes; `ros_environment` by default.
+    log : str, optional
+        File that takes what the processes say; their own terminal by default.
     """
 
     def __init__(
@@ -80,6 +82,7 @@ class Graph:
         remappings: Optional[Dict[str, str]] = None,
         params_file: Optional[str] = None,
         environment: Optional[Dict[str, str]] = None,
+        log: Optional[str] = None,
     ):
         self._commands = {}
         for node, values in nodes.items():
@@ -90,18 +93,29 @@ class Graph:
                 node, values, namespace, remappings or {}, params_file
             )
         self._environment = environment or ros_environment()
+        self._log = log
         self.processes = {}  # type: Dict[str, subprocess.Popen]
 
     def __enter__(self) -> 'Graph':
+        log = None
         try:
+            log = open(self._log, 'wb') if self._log else None
             for node, command in self._commands.items():
                 # A session of its own: Ctrl-C reaches it by way of end(), once and in order.
                 self.processes[node] = subprocess.Popen(
-                    command, env=self._environment, start_new_session=True
+                    command,
+                    env=self._environment,
+                    start_new_session=True,
+                    stdin=subprocess.DEVNULL,
+                    stdout=log,
+                    stderr=log,
                 )
         except OSError as error:
             self.end()
-            raise BringupError('{} does not start: {}'.format(node, error)) from error
+            raise BringupError('the nodes do not start: {}'.format(error)) from error
+        finally:
+            if log:
+                log.close()  # each process has its own handle
         return self
 
     def __exit__(self, *_) -> None:
@@ -112,8 +126,8 @@ class Graph:
         for node, process in self.processes.items():
             if process.poll() is not None:
                 raise BringupError(
-                    'node {} ended with exit status {}: its last words stand above'.format(
-                        node, process.returncode
+                    'node {} ended with exit status {}: its last words stand {}'.format(
+                        node, process.returncode, 'in ' + self._log if self._log else 'above'
                     )
                 )
 

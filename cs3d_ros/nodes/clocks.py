@@ -40,6 +40,10 @@ class ClockMap:
             raise ValueError('no message has arrived yet: call meet first')
         return int(sensor_ns) + self._offset_ns
 
+    def to_sensor(self, ros_ns: int) -> int:
+        """Return the sensor time of a ROS time, ns; only after `meet`."""
+        return int(ros_ns) - self.to_ros(0)
+
     def reset(self) -> None:
         """Forget the offset: the sensor's clock began anew."""
         self._offset_ns = None
