@@ -1,0 +1,1 @@
+"""Speed of the parts beside named peers in the same run; equal results are shown first."""
