@@ -17,6 +17,7 @@ from cs3d_ros.inference import Bundle, Emotion, EmotionFilter, EmotionSettings
 
 LONGEST_GAP_NS = 10_000_000_000  # without events; beyond it the clock jumped or the camera slept
 LATE_NS = 1_000_000_000  # events older than this mean a new clock, younger ones come too late
+LONGEST_FADE = 300  # periods without a face after which nothing is left to forget
 BLANK_LEVELS = 128  # (frame - 128) / 128 is what networks read
 
 
@@ -226,12 +227,7 @@ class Recognizer:
                     self._still.shape, image.dtype, image.shape
                 )
             )
-        if self._last_ns is not None:
-            elapsed = round((t_ns - self._last_ns) / self._bundle.period_ns)
-            if elapsed < 1:
-                self.reset()
-            elif elapsed > 1:
-                self._absent(t_ns - self._bundle.period_ns)
+        self._live_through_gap(t_ns)
         self._last_ns = t_ns
         if image is None:
             return self._absent(t_ns)
@@ -241,6 +237,17 @@ class Recognizer:
         if self._since_start % self._bundle.hop_frames:
             return None
         return self._filter.push(self._estimate(), t_ns)
+
+    def _live_through_gap(self, t_ns):
+        """Take the periods since the last frame as without a face, as if each had been pushed."""
+        missed = 1  # there was no face before the first one either
+        if self._last_ns is not None:
+            missed = round((t_ns - self._last_ns) / self._bundle.period_ns) - 1
+            if missed < 0:
+                self.reset()
+                missed = 1
+        for periods in range(min(missed, LONGEST_FADE), 0, -1):
+            self._absent(t_ns - periods * self._bundle.period_ns)
 
     def _absent(self, t_ns) -> Emotion:
         self._restart()

@@ -174,10 +174,11 @@ def test_gap_in_the_times_begins_a_new_clip():
     assert (engine.clips[-1][0, 0, 14:] != 0).any()
 
 
-def test_missing_frames_equal_frames_without_a_face():
+@pytest.mark.parametrize('first, last', [(0, 1), (0, 20), (8, 15), (12, 34)])
+def test_missing_frames_equal_frames_without_a_face(first, last):
     said, silent = Recognizer(Mean()), Recognizer(Mean())
-    for i in range(30):
-        image = None if 8 <= i < 15 else noise_image(i)
+    for i in range(50):
+        image = None if first <= i < last else noise_image(i)
         a = said.push(image, i * PERIOD_NS)
         b = silent.push(image, i * PERIOD_NS) if image is not None else None
         if image is not None:
