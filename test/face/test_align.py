@@ -1,6 +1,7 @@
+import numpy as np
 import pytest
 
-from cs3d_ros.face import Box, face_square
+from cs3d_ros.face import Box, box_of_landmarks, face_square
 
 
 def test_square_is_centred_and_as_wide_as_the_longer_side_with_margin():
@@ -21,3 +22,10 @@ def test_square_without_area_is_refused(box, margin):
 )
 def test_overlap_is_intersection_over_union(other, overlap):
     assert Box(0, 0, 2, 2).overlap(other) == pytest.approx(overlap)
+
+
+def test_landmarks_span_the_box_from_hairline_to_chin():
+    landmarks = np.full((68, 2), 50.0)
+    landmarks[0, 0], landmarks[16, 0], landmarks[8, 1] = 10.0, 90.0, 120.0
+    landmarks[36:48, 1] = 51.5
+    assert box_of_landmarks(landmarks) == pytest.approx((10.0, 20.0, 80.0, 100.0))
