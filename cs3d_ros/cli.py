@@ -2,6 +2,8 @@
 
 import argparse
 import contextlib
+import importlib
+import importlib.util
 import json
 import os
 import sys
@@ -17,13 +19,14 @@ from cs3d_ros.simulator import PixelSettings, Video, open_source, simulate_video
 
 NS_PER_S = 1e9
 PRINT_EVERY_S = 0.5
+_ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command; return its exit status."""
     argv = sys.argv[1:] if argv is None else argv
-    # rclpy is imported for these two alone, and their options are theirs
-    if argv[:1] == ['up'] or argv[:1] == ['demo']:
+    # ROS is imported for these alone, and their options are theirs
+    if argv and argv[0] in _ROS_COMMANDS:
         return _guarded(lambda: _run_ros(argv[0], argv[1:]))
     args = _parser().parse_args(argv)
     return _guarded(lambda: args.action(args))
@@ -44,20 +47,12 @@ def _guarded(action) -> int:
 
 
 def _run_ros(command: str, argv: List[str]) -> int:
-    try:
-        import rclpy  # noqa: F401
-    except ImportError as error:
+    if importlib.util.find_spec('rclpy') is None:
         raise Cs3dError(
-            'cs3d {} needs ROS 2: source a distribution, or use the .venv that make '
-            'demo sets up ({})'.format(command, error)
-        ) from error
-    if command == 'up':
-        from cs3d_ros.nodes import bringup
-
-        return bringup.main(argv)
-    from cs3d_ros.nodes import demo
-
-    return demo.main(argv)
+            'cs3d {} needs ROS 2: source a distribution, or use the .venv that make demo sets '
+            'up'.format(command)
+        )
+    return importlib.import_module(_ROS_COMMANDS[command]).main(argv)
 
 
 def _parser() -> argparse.ArgumentParser:

@@ -1,7 +1,13 @@
 """Events in: batches, driver messages, recordings, event frames."""
 
 from cs3d_ros.events.batch import EventBatch, concatenate
-from cs3d_ros.events.frames import FrameSettings, SquareAccumulator, period_index, still_frame
+from cs3d_ros.events.frames import (
+    FrameSettings,
+    SquareAccumulator,
+    count_in_cells,
+    period_index,
+    still_frame,
+)
 from cs3d_ros.events.messages import (
     EventArrayDecoder,
     EventCounts,
@@ -25,6 +31,7 @@ __all__ = [
     'RecordingError',
     'SquareAccumulator',
     'concatenate',
+    'count_in_cells',
     'encode_event_array',
     'open_recording',
     'period_index',

@@ -82,3 +82,25 @@ class SquareAccumulator:
         frame = np.clip(STILL + self._step * self._counts, 0, 255).astype(np.uint8)
         self._counts[:] = 0
         return frame
+
+
+def count_in_cells(batch: EventBatch, cell: int, counts: np.ndarray):
+    """
+    Add one per event to the square cell of ``cell`` pixels that it falls into.
+
+    Parameters
+    ----------
+    batch : EventBatch
+    cell : int
+        Side of a cell in pixels.
+    counts : np.ndarray [shape=(ceil(height / cell), ceil(width / cell)), dtype=int32]
+
+    Raises
+    ------
+    ValueError
+        If the counts do not cover the sensor.
+    """
+    expected = -(-batch.height // cell), -(-batch.width // cell)
+    if counts.shape != expected:
+        raise ValueError('counts must have shape {}, got {}'.format(expected, counts.shape))
+    _kernels.count_in_cells(batch.x, batch.y, cell, counts)

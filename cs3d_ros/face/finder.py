@@ -11,8 +11,7 @@ from typing import NamedTuple, Optional
 import cv2
 import numpy as np
 
-from cs3d_ros.events import _kernels
-from cs3d_ros.events.batch import EventBatch
+from cs3d_ros.events import EventBatch, count_in_cells
 from cs3d_ros.face.track import Box, FaceTrack
 
 NS_PER_S = 1e9
@@ -110,7 +109,7 @@ class FaceFinder:
 
     def add(self, batch: EventBatch):
         """Count the events of the present period."""
-        _kernels.count_in_cells(batch.x, batch.y, self._cell, self._counts)
+        count_in_cells(batch, self._cell, self._counts)
 
     def step(self, end_ns: int) -> Optional[FaceTrack]:
         """Close the period that ends at ``end_ns``; return the face, if one is believed."""

@@ -3,7 +3,13 @@ import numpy as np
 import pytest
 from naive import random_batch, random_cuts
 
-from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator, period_index
+from cs3d_ros.events import (
+    EventBatch,
+    FrameSettings,
+    SquareAccumulator,
+    count_in_cells,
+    period_index,
+)
 from cs3d_ros.face import FaceSquare
 
 
@@ -93,3 +99,17 @@ def test_periods_are_aligned_to_absolute_time(t_ns, index):
 def test_impossible_settings_are_refused(settings):
     with pytest.raises(ValueError, match='must be positive'):
         SquareAccumulator(settings)
+
+
+def test_cells_count_every_event_once():
+    batch = random_batch(1, 1000)
+    counts = np.zeros((44, 58), np.int32)
+    count_in_cells(batch, 6, counts)
+    expected = np.zeros((44, 58), int)
+    np.add.at(expected, (batch.y // 6, batch.x // 6), 1)
+    assert np.array_equal(counts, expected)
+
+
+def test_cells_that_do_not_cover_the_sensor_are_refused():
+    with pytest.raises(ValueError, match='counts must have shape'):
+        count_in_cells(random_batch(1), 6, np.zeros((44, 57), np.int32))
