@@ -9,23 +9,22 @@ import argparse
 import json
 import multiprocessing
 import os
-from pathlib import Path
 import sys
 import time
-from typing import NamedTuple
 import zipfile
+from pathlib import Path
+from typing import NamedTuple
 
 import numpy as np
-from rich.progress import (BarColumn, MofNCompleteColumn, Progress, TextColumn,
-                           TimeRemainingColumn)
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.data.assets import load_assets
 from training.data.faces import FaceModel
-from training.data.materials import draw_look, Look
-from training.data.performance import perform, Performance, SEQUENCE_SHARE
-from training.data.scene import record, Stage
+from training.data.materials import Look, draw_look
+from training.data.performance import SEQUENCE_SHARE, Performance, perform
+from training.data.scene import Stage, record
 
 SCHEMA = 1
 SPLIT_PATTERN = ('train',) * 8 + ('val', 'test')  # of every ten clips
@@ -34,14 +33,18 @@ CLIPS_PER_IDENTITY = 3
 # Skins that training never sees, each split one dark and one light.
 HELD_OUT_SKINS = {
     'val': ('old_darkskinned_male_diffuse_grey', 'young_lightskinned_male_diffuse3_grey'),
-    'test': ('middleage_darkskinned_female_diffuse_grey',
-             'young_lightskinned_female_diffuse3_grey')}
+    'test': (
+        'middleage_darkskinned_female_diffuse_grey',
+        'young_lightskinned_female_diffuse3_grey',
+    ),
+}
 MANIFEST_EVERY_S = 15.0
 
 LICENCES = {
     'morphable face': 'ICT-FaceKit, MIT, Copyright (c) 2020 USC Institute for Creative '
-                      'Technologies',
-    'skins, brows, irises': 'MakeHuman, CC0 1.0'}
+    'Technologies',
+    'skins, brows, irises': 'MakeHuman, CC0 1.0',
+}
 
 
 class ClipPlan(NamedTuple):
@@ -64,7 +67,7 @@ def plan_clip(seed: int, index: int) -> ClipPlan:
     split = SPLIT_PATTERN[index % len(SPLIT_PATTERN)]
     code = ('train', 'val', 'test').index(split)
     per_ten = SPLIT_PATTERN.count(split)
-    place = index // 10 * per_ten + SPLIT_PATTERN[:index % 10].count(split)
+    place = index // 10 * per_ten + SPLIT_PATTERN[: index % 10].count(split)
     block, within = divmod(place, len(BLOCK))
     order = np.random.default_rng([seed, 1, code, block]).permutation(len(BLOCK))
     first = BLOCK[order[within]]
@@ -83,8 +86,11 @@ def split_skins(names: tuple) -> dict:
     held = {n for own in out.values() for n in own}
     out['train'] = tuple(n for n in names if n not in held)
     if not all(out.values()):
-        raise Cs3dError('skins: {} of them leave a split empty, all of {} are needed'.format(
-            len(names), sorted(sum(HELD_OUT_SKINS.values(), ()))))
+        raise Cs3dError(
+            'skins: {} of them leave a split empty, all of {} are needed'.format(
+                len(names), sorted(sum(HELD_OUT_SKINS.values(), ()))
+            )
+        )
     return out
 
 
@@ -111,10 +117,17 @@ class Studio:
         """Return a clip's line of the manifest."""
         act = self.performance(plan)
         return {
-            'file': plan.file, 'seed': plan.seed, 'index': plan.index, 'identity': plan.identity,
-            'skin': self.look(plan).skin, 'split': plan.split,
-            'expressions': list(plan.expressions), 'duration_s': len(act) / 60.0,
-            'segments': [segment_entry(s) for s in act.segments], 'nuisances': act.nuisances}
+            'file': plan.file,
+            'seed': plan.seed,
+            'index': plan.index,
+            'identity': plan.identity,
+            'skin': self.look(plan).skin,
+            'split': plan.split,
+            'expressions': list(plan.expressions),
+            'duration_s': len(act) / 60.0,
+            'segments': [segment_entry(s) for s in act.segments],
+            'nuisances': act.nuisances,
+        }
 
     def make(self, plan: ClipPlan) -> dict:
         """Return a clip's arrays."""
@@ -122,16 +135,21 @@ class Studio:
         rng = np.random.default_rng([plan.seed, 5, plan.index])
         scene = self.stage.set_up(self.look(plan), act, rng)
         arrays = record(self.stage, scene, act, rng)
-        arrays['truth_expression'] = np.array([EXPRESSIONS.index(e) for e in act.expression],
-                                              np.uint8)
+        arrays['truth_expression'] = np.array(
+            [EXPRESSIONS.index(e) for e in act.expression], np.uint8
+        )
         return arrays
 
 
 def segment_entry(segment) -> dict:
     """Return a segment for a manifest: names and int64 ns from the clip's start."""
-    return dict({'expression': segment.expression, 'recipe': segment.recipe},
-                **{name + '_ns': int(round(getattr(segment, name + '_s') * 1e9))
-                   for name in ('onset_start', 'apex_start', 'offset_start', 'offset_end')})
+    return dict(
+        {'expression': segment.expression, 'recipe': segment.recipe},
+        **{
+            name + '_ns': int(round(getattr(segment, name + '_s') * 1e9))
+            for name in ('onset_start', 'apex_start', 'offset_start', 'offset_end')
+        },
+    )
 
 
 def write_clip(path: Path, arrays: dict):
@@ -148,11 +166,18 @@ def write_clip(path: Path, arrays: dict):
 def write_manifest(out: Path, entries: list, arguments: argparse.Namespace):
     """Write manifest.json of the clips that are finished."""
     manifest = {
-        'schema': SCHEMA, 'classes': list(EXPRESSIONS), 'width': 256, 'height': 256,
-        'frame_rate_hz': 60, 'seed': arguments.seed, 'planned': arguments.clips,
+        'schema': SCHEMA,
+        'classes': list(EXPRESSIONS),
+        'width': 256,
+        'height': 256,
+        'frame_rate_hz': 60,
+        'seed': arguments.seed,
+        'planned': arguments.clips,
         'truth': 'truth_expression: the target per frame, neutral from an offset on; '
-                 'truth_intensity: of the expression shown or left',
-        'licences': LICENCES, 'clips': sorted(entries, key=lambda e: e['index'])}
+        'truth_intensity: of the expression shown or left',
+        'licences': LICENCES,
+        'clips': sorted(entries, key=lambda e: e['index']),
+    }
     aside = out / '.manifest.json'
     aside.write_text(json.dumps(manifest, indent=1))
     aside.replace(out / 'manifest.json')
@@ -169,8 +194,14 @@ def synthesize(arguments: argparse.Namespace):
     left = [p for p in plans if not (out / p.file).is_file()]
     entries = [studio.entry(p) for p in done]
     written = 0.0
-    columns = (TextColumn('clips'), BarColumn(), MofNCompleteColumn(), TextColumn('ETA'),
-               TimeRemainingColumn(), TextColumn('{task.fields[note]}'))
+    columns = (
+        TextColumn('clips'),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TextColumn('ETA'),
+        TimeRemainingColumn(),
+        TextColumn('{task.fields[note]}'),
+    )
     with Progress(*columns) as progress:
         bar = progress.add_task('', total=len(plans), completed=len(done), note='')
         begin = time.monotonic()
@@ -191,7 +222,8 @@ def _entries(plans: list, out: Path, arguments: argparse.Namespace):
         return
     # Spawned, not forked: numba and OpenCV hold threads.
     with multiprocessing.get_context('spawn').Pool(
-            arguments.workers, _start_worker, (out, arguments.assets)) as pool:
+        arguments.workers, _start_worker, (out, arguments.assets)
+    ) as pool:
         yield from pool.imap_unordered(_make_one, plans)
 
 
@@ -200,6 +232,7 @@ _worker = {}
 
 def _start_worker(out: Path, assets):
     import cv2
+
     cv2.setNumThreads(1)
     _worker.update(out=out, studio=Studio(assets))
 
@@ -215,8 +248,11 @@ def _refuse_other_seed(out: Path, seed: int):
     if manifest.is_file():
         found = json.loads(manifest.read_text()).get('seed')
         if found != seed:
-            raise Cs3dError('{}: made with seed {}, not {}: take that seed or another '
-                            'folder'.format(manifest, found, seed))
+            raise Cs3dError(
+                '{}: made with seed {}, not {}: take that seed or another folder'.format(
+                    manifest, found, seed
+                )
+            )
 
 
 def main(arguments: list | None = None) -> int:
@@ -226,8 +262,10 @@ def main(arguments: list | None = None) -> int:
     parser.add_argument('--clips', type=int, required=True)
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
-    parser.add_argument('--assets', help='folder of ict_facekit/ and skins/ '
-                        '(default: $CS3D_ASSETS, else ../shared/data)')
+    parser.add_argument(
+        '--assets',
+        help='folder of ict_facekit/ and skins/ (default: $CS3D_ASSETS, else ../shared/data)',
+    )
     options = parser.parse_args(arguments)
     try:
         synthesize(options)

@@ -10,14 +10,14 @@ import pytest
 pytest.importorskip('numba')
 pytest.importorskip('cv2')
 
-from cs3d_ros.events.recordings import open_recording  # noqa: E402
-from cs3d_ros.inference.emotion import EXPRESSIONS  # noqa: E402
-from training.data.assets import AssetsError, load_assets  # noqa: E402
-from training.data.expressions import (  # noqa: E402
-    draw_apex, JAW_LIMIT, MAX_WEIGHT, RECIPES)
-from training.data.performance import NUISANCES, perform  # noqa: E402
-from training.data.render import Camera, Light, Pose  # noqa: E402
-from training.synthesize import main, plan_clip, split_skins, Studio  # noqa: E402
+from cs3d_ros.events.recordings import open_recording
+from cs3d_ros.inference.emotion import EXPRESSIONS
+from training.data.assets import AssetsError, load_assets
+from training.data.expressions import JAW_LIMIT, MAX_WEIGHT, RECIPES, draw_apex
+from training.data.performance import NUISANCES, perform
+from training.data.render import Camera, Light, Pose
+from training.data.scene import record
+from training.synthesize import Studio, main, plan_clip, split_skins
 
 NOSE_TIP, CHIN = 30, 8
 
@@ -44,8 +44,7 @@ def test_every_expression_has_recipes_whose_shares_make_one(expression):
 def test_drawn_weights_stay_within_what_the_mesh_bears(expression):
     rng = np.random.default_rng(0)
     weights = [w for _ in range(200) for w in draw_apex(expression, rng).weights.items()]
-    assert all(0.0 <= w <= (JAW_LIMIT if name == 'jawOpen' else MAX_WEIGHT)
-               for name, w in weights)
+    assert all(0.0 <= w <= (JAW_LIMIT if name == 'jawOpen' else MAX_WEIGHT) for name, w in weights)
 
 
 def test_two_people_show_the_same_expression_differently():
@@ -99,14 +98,16 @@ def test_the_target_is_the_expression_from_onset_to_offset_and_neutral_else():
 def test_a_sequence_goes_straight_to_its_second_expression():
     first, second = perform(('happy', 'angry'), np.random.default_rng(6)).segments
     assert (second.onset_start_s, second.apex_start_s) == pytest.approx(
-        (first.offset_start_s, first.offset_end_s))
+        (first.offset_start_s, first.offset_end_s)
+    )
 
 
 def test_classes_are_balanced_in_every_split():
     plans = [plan_clip(1, i) for i in range(300)]
     test = [p.expressions[0] if p.expressions else 'neutral' for p in plans if p.split == 'test']
     assert {name: test.count(name) for name in EXPRESSIONS} == dict(
-        {name: 4 for name in EXPRESSIONS}, neutral=6)
+        dict.fromkeys(EXPRESSIONS, 4), neutral=6
+    )
 
 
 def test_no_identity_is_in_two_splits():
@@ -130,11 +131,17 @@ def test_landmarks_of_a_face_at_rest_fall_where_it_is_drawn(studio):
     stage, model = studio.stage, studio.model
     stage._renderer.rest(model.neutral)
     camera = Camera(256, 256, 700.0, 700.0, (128.0, 128.0))
-    shape = stage._renderer.shape(model.neutral, np.zeros(57, np.float32), np.zeros((2, 3)),
-                                  np.zeros(2))
+    shape = stage._renderer.shape(
+        model.neutral, np.zeros(57, np.float32), np.zeros((2, 3)), np.zeros(2)
+    )
     picture = stage._renderer.draw(
-        shape, Pose(), camera, Light(np.array([0.0, 0.0, 1.0]), 0.6, 0.4),
-        np.full((512, 1024), 0.5, np.float32), np.zeros((300, 300), np.float32))
+        shape,
+        Pose(),
+        camera,
+        Light(np.array([0.0, 0.0, 1.0]), 0.6, 0.4),
+        np.full((512, 1024), 0.5, np.float32),
+        np.zeros((300, 300), np.float32),
+    )
     marks = stage._renderer.project(shape, model.landmarks, Pose(), camera).round().astype(int)
     x, y = marks[:, 0], marks[:, 1]
     assert (picture[y, x] > 0.1).mean() > 0.9 and picture[y[NOSE_TIP], x[NOSE_TIP]] > 0.3
@@ -178,14 +185,14 @@ def test_a_face_that_does_not_move_fires_nothing(studio, clip):
 
 
 def test_events_gather_at_the_onset(studio):
-    plan = next(p for p in (plan_clip(5, i) for i in range(200))
-                if p.expressions == ('surprised',))
+    plan = next(
+        p for p in (plan_clip(5, i) for i in range(200)) if p.expressions == ('surprised',)
+    )
     act = studio.performance(plan)
     for still in (act.pose, act.head_mm, act.body_mm, act.gaze, act.drift_px):
         still[:] = still[0]
     for name in [n for n in act.weights if n.startswith('eye')]:
         act.weights[name][:] = 0.0
-    from training.data.scene import record
     rng = np.random.default_rng(0)
     scene = studio.stage.set_up(studio.look(plan), act, rng)
     times = record(studio.stage, scene, act, rng)['t'] / 1e9
@@ -206,8 +213,12 @@ def test_workers_do_not_change_the_clips_and_finished_ones_are_kept(tmp_path, sh
     common = ['--clips', '2', '--seed', '3', '--assets', str(shared_data)]
     assert main(['--out', str(one), '--workers', '1'] + common) == 0
     stamps = [p.stat().st_mtime_ns for p in sorted((one / 'clips').iterdir())]
-    subprocess.run([sys.executable, '-m', 'training.synthesize', '--out', str(two),
-                    '--workers', '2'] + common, check=True, timeout=300)
+    subprocess.run(
+        [sys.executable, '-m', 'training.synthesize', '--out', str(two), '--workers', '2']
+        + common,
+        check=True,
+        timeout=300,
+    )
     for left, right in zip(sorted((one / 'clips').iterdir()), sorted((two / 'clips').iterdir())):
         a, b = np.load(left), np.load(right)
         assert a.files == b.files and all(np.array_equal(a[n], b[n]) for n in a.files)
@@ -220,8 +231,23 @@ def test_workers_do_not_change_the_clips_and_finished_ones_are_kept(tmp_path, sh
 
 def test_another_seed_in_the_same_folder_is_refused(tmp_path, shared_data, capsys):
     (tmp_path / 'manifest.json').write_text('{"seed": 1}')
-    assert main(['--out', str(tmp_path), '--clips', '1', '--seed', '2', '--workers', '1',
-                 '--assets', str(shared_data)]) == 1
+    assert (
+        main(
+            [
+                '--out',
+                str(tmp_path),
+                '--clips',
+                '1',
+                '--seed',
+                '2',
+                '--workers',
+                '1',
+                '--assets',
+                str(shared_data),
+            ]
+        )
+        == 1
+    )
     assert 'seed 1' in capsys.readouterr().err
 
 

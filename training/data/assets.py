@@ -1,8 +1,8 @@
 """The morphable face and its skins, read from outside the repository."""
 
+import os
 from dataclasses import dataclass
 from functools import cached_property
-import os
 from pathlib import Path
 
 import cv2
@@ -15,8 +15,11 @@ ENVIRONMENT = 'CS3D_ASSETS'
 DISPLAY_GAMMA = 2.2  # the skins are stored gamma-encoded; light is what the sensor sees
 MESH_FILE = 'ict_facekit/ict_face_light.npz'
 MAPS_FILE = 'skins/ict_maps.npz'
-PARTS = (('skins/skins', '_diffuse*_grey.png'), ('skins/brows', 'eyebrow*_alpha.png'),
-         ('skins/irises', '*_eye_grey.png'))
+PARTS = (
+    ('skins/skins', '*_diffuse*_grey.png'),
+    ('skins/brows', 'eyebrow*_alpha.png'),
+    ('skins/irises', '*_eye_grey.png'),
+)
 
 
 class AssetsError(Cs3dError):
@@ -75,7 +78,7 @@ class Assets:
         return self._picture(PARTS[2][0], name) ** DISPLAY_GAMMA
 
     def _names(self, folder: str, pattern: str) -> tuple:
-        return tuple(sorted(p.stem for p in (self.folder / folder).glob('*' + pattern.lstrip('*'))))
+        return tuple(sorted(path.stem for path in (self.folder / folder).glob(pattern)))
 
     def _picture(self, folder: str, name: str) -> np.ndarray:
         path = self.folder / folder / (name + '.png')
@@ -112,15 +115,22 @@ def load_assets(folder: str | Path | None = None) -> Assets:
     disc = np.zeros((len(neutral), 2), np.float32)
     disc[packed[maps['sclera_vertex']]] = maps['sclera_disc']
     assets = Assets(
-        folder=folder, neutral=neutral,
+        folder=folder,
+        neutral=neutral,
         expression_names=tuple(str(n) for n in mesh['expr_names']),
-        expressions=np.ascontiguousarray(
-            mesh['expr_q'].transpose(0, 2, 1), dtype=np.float32) * np.float32(step),
-        identities=mesh['id_q'], step_mm=step,
-        triangles=mesh['tri'].astype(np.int32), triangle_part=mesh['tri_part'],
-        vertex_part=mesh['vert_part'], part_names=tuple(str(n) for n in mesh['part_names']),
-        landmarks=mesh['landmarks68'].astype(np.int32), skin_uv=maps['uv_ext'][:11248],
-        eye_disc=disc, lip_gap=(int(packed[5517]), int(packed[5533])))
+        expressions=np.ascontiguousarray(mesh['expr_q'].transpose(0, 2, 1), dtype=np.float32)
+        * np.float32(step),
+        identities=mesh['id_q'],
+        step_mm=step,
+        triangles=mesh['tri'].astype(np.int32),
+        triangle_part=mesh['tri_part'],
+        vertex_part=mesh['vert_part'],
+        part_names=tuple(str(n) for n in mesh['part_names']),
+        landmarks=mesh['landmarks68'].astype(np.int32),
+        skin_uv=maps['uv_ext'][:11248],
+        eye_disc=disc,
+        lip_gap=(int(packed[5517]), int(packed[5533])),
+    )
     for names, (part, pattern) in zip((assets.skins, assets.brows, assets.irises), PARTS):
         if not names:
             raise AssetsError('{}: no {} there; {}'.format(folder / part, pattern, _cure()))
@@ -128,5 +138,7 @@ def load_assets(folder: str | Path | None = None) -> Assets:
 
 
 def _cure() -> str:
-    return ('name the folder that holds ict_facekit/ and skins/ by --assets or ${}; both are '
-            'third-party data and not part of this repository'.format(ENVIRONMENT))
+    return (
+        'name the folder that holds ict_facekit/ and skins/ by --assets or ${}; both are '
+        'third-party data and not part of this repository'.format(ENVIRONMENT)
+    )

@@ -5,10 +5,10 @@ Writes FILE (.aedat4 or .npz) and, beside it, the ground truth as .json.
 """
 
 import argparse
-from dataclasses import replace
 import json
-from pathlib import Path
 import sys
+from dataclasses import replace
+from pathlib import Path
 
 import numpy as np
 
@@ -17,16 +17,18 @@ from cs3d_ros.events import EventBatch
 from cs3d_ros.events.recordings import write_recording
 from cs3d_ros.simulator.pixel import PixelSettings
 from training.data.materials import draw_look
-from training.data.performance import act_out, FRAME_RATE_HZ, Segment
+from training.data.performance import FRAME_RATE_HZ, Segment, act_out
 from training.data.scene import record
-from training.synthesize import LICENCES, segment_entry, split_skins, Studio
+from training.synthesize import LICENCES, Studio, segment_entry, split_skins
 
 SENSOR = (240, 180)  # of the DAVIS240; small, so that the file is
 SQUARE_PX = 118.0
 DURATION_S = 13.5
-TIMELINE = (Segment('happy', '', 1.6, 2.15, 3.5, 4.1),
-            Segment('surprised', '', 5.7, 6.05, 7.3, 7.9),
-            Segment('disgusted', '', 9.6, 10.1, 11.4, 12.0))
+TIMELINE = (
+    Segment('happy', '', 1.6, 2.15, 3.5, 4.1),
+    Segment('surprised', '', 5.7, 6.05, 7.3, 7.9),
+    Segment('disgusted', '', 9.6, 10.1, 11.4, 12.0),
+)
 BOX_EVERY_S = 0.1
 THRESHOLD = 0.3  # high: fewer events, a smaller file
 
@@ -42,25 +44,41 @@ def make(seed: int, assets=None) -> tuple:
     scene = replace(scene, pixels=PixelSettings(THRESHOLD, THRESHOLD), gamma=1.0, noise_hz=0.02)
     arrays = record(studio.stage, scene, act, rng)
     step = int(BOX_EVERY_S * FRAME_RATE_HZ)
-    boxes = [[round(k / FRAME_RATE_HZ, 3)] + [round(float(v), 1) for v in arrays['truth_box'][k]]
-             for k in range(0, len(act), step)]
-    segments = [dict(segment_entry(s), **{n: getattr(s, n) for n in (
-        'onset_start_s', 'apex_start_s', 'offset_start_s', 'offset_end_s')})
-        for s in act.segments]
+    boxes = [
+        [round(k / FRAME_RATE_HZ, 3)] + [round(float(v), 1) for v in arrays['truth_box'][k]]
+        for k in range(0, len(act), step)
+    ]
+    segments = [
+        dict(
+            segment_entry(s),
+            **{
+                n: getattr(s, n)
+                for n in ('onset_start_s', 'apex_start_s', 'offset_start_s', 'offset_end_s')
+            },
+        )
+        for s in act.segments
+    ]
     truth = {
         'about': 'a rendered face; neutral outside of the segments; times from the first frame',
         'made_by': 'python -m training.data.demo_recording --seed {}'.format(seed),
-        'width': width, 'height': height, 'duration_s': DURATION_S,
-        'events': int(len(arrays['t'])), 'contrast_threshold': THRESHOLD,
-        'skin': look.skin, 'segments': segments, 'boxes_t_x_y_w_h': boxes,
-        'licences': LICENCES}
+        'width': width,
+        'height': height,
+        'duration_s': DURATION_S,
+        'events': int(len(arrays['t'])),
+        'contrast_threshold': THRESHOLD,
+        'skin': look.skin,
+        'segments': segments,
+        'boxes_t_x_y_w_h': boxes,
+        'licences': LICENCES,
+    }
     return arrays, truth
 
 
 def main(arguments: list | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog='python -m training.data.demo_recording',
-                                     description=__doc__)
+    parser = argparse.ArgumentParser(
+        prog='python -m training.data.demo_recording', description=__doc__
+    )
     parser.add_argument('-o', '--output', required=True, help='.aedat4 or .npz')
     parser.add_argument('--seed', type=int, default=1)
     parser.add_argument('--assets', help='folder of ict_facekit/ and skins/')

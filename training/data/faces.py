@@ -2,8 +2,8 @@
 
 from dataclasses import dataclass
 
-from numba import njit
 import numpy as np
+from numba import njit
 
 from training.data.assets import Assets
 
@@ -48,8 +48,9 @@ class Blendshapes:
 
     def columns(self, name: str) -> tuple:
         """Return the indices of the shapes of that name, both sides if it names none."""
-        found = tuple(k for k, own in enumerate(self.names)
-                      if own in (name, name + '_L', name + '_R'))
+        found = tuple(
+            k for k, own in enumerate(self.names) if own in (name, name + '_L', name + '_R')
+        )
         if not found:
             raise ValueError('there is no blendshape {!r}'.format(name))
         return found
@@ -67,8 +68,9 @@ class FaceModel:
         self.assets = assets
         part = {name: k for k, name in enumerate(assets.part_names)}
         triangles, flags = _visible(assets, part)
-        used = np.unique(np.concatenate([triangles.ravel(), assets.landmarks,
-                                         np.arange(len(assets.skin_uv))]))
+        used = np.unique(
+            np.concatenate([triangles.ravel(), assets.landmarks, np.arange(len(assets.skin_uv))])
+        )
         packed = np.full(len(assets.neutral), -1, np.int32)
         packed[used] = np.arange(len(used))
         self._used = used
@@ -77,46 +79,57 @@ class FaceModel:
         self.skin_count = len(assets.skin_uv)
         self.landmarks = packed[assets.landmarks]
         self.lip_gap = tuple(int(packed[v]) for v in assets.lip_gap)
-        self.eyes = tuple(np.flatnonzero(vertex_part == part[name]).astype(np.int32)
-                          for name in ('sclera_left', 'sclera_right'))
-        self.mouth_inside = np.flatnonzero(np.isin(vertex_part, [
-            part['mouth_socket'], part['gums_tongue'], part['teeth']])).astype(np.int32)
+        self.eyes = tuple(
+            np.flatnonzero(vertex_part == part[name]).astype(np.int32)
+            for name in ('sclera_left', 'sclera_right')
+        )
+        self.mouth_inside = np.flatnonzero(
+            np.isin(vertex_part, [part['mouth_socket'], part['gums_tongue'], part['teeth']])
+        ).astype(np.int32)
         self.teeth = vertex_part[self.mouth_inside] == part['teeth']
         self.shapes = _sparse(assets, used)
-        self.forehead = _forehead(self.neutral, self.skin_count)
         head_count = len(used)
         torso, torso_triangles = _torso(head_count)
         curtain, curtain_triangles = _curtain(head_count + len(torso))
         self.torso, self.curtain = (
             np.arange(head_count, head_count + len(torso)),
-            np.arange(head_count + len(torso), head_count + len(torso) + len(curtain)))
+            np.arange(head_count + len(torso), head_count + len(torso) + len(curtain)),
+        )
         self.neutral = np.concatenate([self.neutral, torso, curtain]).astype(np.float32)
         self.triangles = np.concatenate(
-            [packed[triangles], torso_triangles, curtain_triangles]).astype(np.int32)
-        self.flags = np.concatenate([flags, np.full(
-            len(torso_triangles) + len(curtain_triangles), TWO_SIDED, np.uint8)])
+            [packed[triangles], torso_triangles, curtain_triangles]
+        ).astype(np.int32)
+        self.flags = np.concatenate(
+            [flags, np.full(len(torso_triangles) + len(curtain_triangles), TWO_SIDED, np.uint8)]
+        )
         self.curtain_triangles = len(curtain_triangles)  # the last ones: short hair drops them
         self.uv = self._texture_coordinates(vertex_part, part)
         self.follow = _smoothstep((self.neutral[:, 1] - NECK_MM[0]) / (NECK_MM[1] - NECK_MM[0]))
         self.follow[self.torso] = 0.0
-        self.scalp = _scalp(self.neutral[:self.skin_count])
+        self.scalp = _scalp(self.neutral[: self.skin_count])
 
     def _texture_coordinates(self, vertex_part: np.ndarray, part: dict) -> np.ndarray:
         uv = np.empty((len(self.neutral), 2), np.float32)
-        uv[:self.skin_count] = self.assets.skin_uv * SKIN_TEXELS - 0.5
-        centre = {'mouth_socket': SOCKET_PATCH, 'eye_socket_left': SOCKET_PATCH,
-                  'eye_socket_right': SOCKET_PATCH, 'gums_tongue': GUMS_PATCH,
-                  'teeth': TEETH_PATCH}
+        uv[: self.skin_count] = self.assets.skin_uv * SKIN_TEXELS - 0.5
+        centre = {
+            'mouth_socket': SOCKET_PATCH,
+            'eye_socket_left': SOCKET_PATCH,
+            'eye_socket_right': SOCKET_PATCH,
+            'gums_tongue': GUMS_PATCH,
+            'teeth': TEETH_PATCH,
+        }
         for name, (x, y, side) in centre.items():
-            uv[:len(vertex_part)][vertex_part == part[name]] = x + side / 2, y + side / 2
+            uv[: len(vertex_part)][vertex_part == part[name]] = x + side / 2, y + side / 2
         for eye in self.eyes:
             disc = self.assets.eye_disc[self._used[eye]]
             radius = np.maximum(np.linalg.norm(disc, axis=1, keepdims=True), 1e-6)
             disc = disc * np.minimum(1.0, 0.97 * EYE_PATCH_RADIUS / radius)
             x, y, side = EYE_PATCH
             uv[eye] = np.array([x, y]) + (disc / EYE_PATCH_RADIUS * 0.5 + 0.5) * side
-        for own, patch, grid in ((self.torso, CLOTH_PATCH, TORSO_GRID),
-                                 (self.curtain, HAIR_PATCH, CURTAIN_GRID)):
+        for own, patch, grid in (
+            (self.torso, CLOTH_PATCH, TORSO_GRID),
+            (self.curtain, HAIR_PATCH, CURTAIN_GRID),
+        ):
             x, y, side = patch
             row, column = np.divmod(np.arange(len(own)), grid[1])
             uv[own, 0] = x + 2 + column / (grid[1] - 1) * (side - 4)
@@ -145,17 +158,20 @@ def head_shape(model: FaceModel, coefficients: np.ndarray, hair_mm: float) -> He
         Thickness of the hair on the scalp.
     """
     assets, count = model.assets, len(model._used)
-    moved = np.tensordot(coefficients.astype(np.float32) * np.float32(assets.step_mm),
-                         assets.identities[:, :, model._used].astype(np.float32), 1).T
+    moved = np.tensordot(
+        coefficients.astype(np.float32) * np.float32(assets.step_mm),
+        assets.identities[:, :, model._used].astype(np.float32),
+        1,
+    ).T
     vertices = model.neutral.copy()
     anchor = model.landmarks[27:68]  # nose, eyes and mouth
     shift = moved[anchor].mean(axis=0)
     vertices[:count] += moved - shift
-    bust = np.flatnonzero(model.neutral[:model.skin_count, 1] < NECK_MM[0])
+    bust = np.flatnonzero(model.neutral[: model.skin_count, 1] < NECK_MM[0])
     vertices[model.torso] += moved[bust].mean(axis=0) - shift
     normals = np.zeros_like(vertices)
     vertex_normals(vertices, model.triangles, normals)
-    vertices[:model.skin_count] += normals[:model.skin_count] * (model.scalp * hair_mm)[:, None]
+    vertices[: model.skin_count] += normals[: model.skin_count] * (model.scalp * hair_mm)[:, None]
     centres = np.array([(vertices[eye].min(0) + vertices[eye].max(0)) / 2 for eye in model.eyes])
     return HeadShape(vertices, centres.astype(np.float32))
 
@@ -193,8 +209,10 @@ def _visible(assets: Assets, part: dict) -> tuple:
     seam = np.ptp(uv_u, axis=1) > 0.3
     keep_skin = skin & ~seam & (normals[triangles, 2].max(axis=1) > BACK_NORMAL)
     inside = np.isin(own, [part['mouth_socket'], part['gums_tongue'], part['teeth']])
-    keep_inside = inside & ((own == part['mouth_socket'])  # closed at the back, or one sees through
-                            | (assets.neutral[triangles, 2].max(axis=1) > INNER_FRONT_MM))
+    keep_inside = inside & (
+        (own == part['mouth_socket'])  # closed at the back, or one sees through
+        | (assets.neutral[triangles, 2].max(axis=1) > INNER_FRONT_MM)
+    )
     sockets = np.isin(own, [part['eye_socket_left'], part['eye_socket_right']])
     sclera = np.isin(own, [part['sclera_left'], part['sclera_right']])
     keep_sclera = sclera & (normals[triangles, 2].max(axis=1) > -0.1)
@@ -214,16 +232,12 @@ def _sparse(assets: Assets, used: np.ndarray) -> Blendshapes:
         index.append(rows)
         delta.append(shape[rows])
         start.append(start[-1] + len(rows))
-    return Blendshapes(assets.expression_names, np.array(start, np.int32),
-                       np.concatenate(index).astype(np.int32),
-                       np.ascontiguousarray(np.concatenate(delta), dtype=np.float32))
-
-
-def _forehead(neutral: np.ndarray, skin_count: int) -> np.ndarray:
-    """Return vertices along the top of the forehead, where FaceMesh's oval ends."""
-    wanted = [(0, 107, 88), (-28, 104, 84), (28, 104, 84), (-52, 92, 66), (52, 92, 66)]
-    skin = neutral[:skin_count]
-    return np.array([np.argmin(((skin - np.array(p)) ** 2).sum(axis=1)) for p in wanted], np.int32)
+    return Blendshapes(
+        assets.expression_names,
+        np.array(start, np.int32),
+        np.concatenate(index).astype(np.int32),
+        np.ascontiguousarray(np.concatenate(delta), dtype=np.float32),
+    )
 
 
 def hairline_distance(points: np.ndarray) -> np.ndarray:
@@ -241,8 +255,9 @@ def _scalp(skin: np.ndarray) -> np.ndarray:
 def _grid_triangles(rows: int, columns: int, first: int) -> np.ndarray:
     index = first + np.arange(rows * columns).reshape(rows, columns)
     a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
-    return np.concatenate([np.stack([a, b, c], -1).reshape(-1, 3),
-                           np.stack([a, c, d], -1).reshape(-1, 3)])
+    return np.concatenate(
+        [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
+    )
 
 
 def _torso(first: int) -> tuple:
@@ -251,14 +266,22 @@ def _torso(first: int) -> tuple:
     u = np.linspace(-1.0, 1.0, columns)
     x = 215.0 * u
     top = -112.0 - 0.2 * np.abs(x) - 70.0 * np.maximum(0.0, (np.abs(x) - 150.0) / 65.0) ** 2
-    front = 68.0 - 70.0 * u ** 2
+    front = 68.0 - 70.0 * u**2
     bend = 60.0  # radius of the shoulder's roundness, mm
     points = []
     for row in range(rows):
         angle = np.pi / 2 * min(1.0, row / 6.0)
         fall = max(0.0, (row - 6.0) / (rows - 7.0))
-        points.append(np.stack([x, top - bend * (1 - np.cos(angle)) - 480.0 * fall,
-                                front - bend * (1 - np.sin(angle)) - 10.0 * fall], axis=-1))
+        points.append(
+            np.stack(
+                [
+                    x,
+                    top - bend * (1 - np.cos(angle)) - 480.0 * fall,
+                    front - bend * (1 - np.sin(angle)) - 10.0 * fall,
+                ],
+                axis=-1,
+            )
+        )
     return np.concatenate(points), _grid_triangles(rows, columns, first)
 
 
@@ -271,8 +294,12 @@ def _curtain(first: int) -> tuple:
     for y in height:
         swell = np.sqrt(max(0.05, 1.0 - (max(0.0, y - 20.0) / 125.0) ** 2))
         wide = 96.0 * swell + 10.0 * max(0.0, -y / 165.0)
-        points.append(np.stack([wide * np.sin(angle), np.full(columns, y),
-                                -8.0 + 88.0 * swell * np.cos(angle)], axis=-1))
+        points.append(
+            np.stack(
+                [wide * np.sin(angle), np.full(columns, y), -8.0 + 88.0 * swell * np.cos(angle)],
+                axis=-1,
+            )
+        )
     return np.concatenate(points), _grid_triangles(rows, columns, first)
 
 

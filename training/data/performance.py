@@ -20,9 +20,13 @@ NUISANCES = ('talk', 'nod', 'shake', 'lean', 'gaze', 'blinks', 'twist', 'lips', 
 
 # Habits of the head while an expression is held: yaw, pitch (down), roll in degrees, forward mm.
 HEAD_HABITS = {
-    'happy': (0.0, 1.0, 2.0, 0.0), 'surprised': (0.0, -2.5, 0.0, -6.0),
-    'angry': (0.0, 2.5, 0.0, 8.0), 'disgusted': (4.0, -1.0, 1.0, -6.0),
-    'sad': (0.0, 5.0, 2.0, 0.0), 'scared': (1.0, -1.0, 0.0, -10.0)}
+    'happy': (0.0, 1.0, 2.0, 0.0),
+    'surprised': (0.0, -2.5, 0.0, -6.0),
+    'angry': (0.0, 2.5, 0.0, 8.0),
+    'disgusted': (4.0, -1.0, 1.0, -6.0),
+    'sad': (0.0, 5.0, 2.0, 0.0),
+    'scared': (1.0, -1.0, 0.0, -10.0),
+}
 
 
 @dataclass(frozen=True)
@@ -70,8 +74,9 @@ def perform(expressions: tuple, rng: np.random.Generator) -> Performance:
     return act_out(segments, duration, _nuisances(bool(segments), rng), rng)
 
 
-def act_out(segments: list, duration_s: float, nuisances: list,
-            rng: np.random.Generator) -> Performance:
+def act_out(
+    segments: list, duration_s: float, nuisances: list, rng: np.random.Generator
+) -> Performance:
     """
     Return the performance of a given timeline.
 
@@ -108,8 +113,11 @@ def _timeline(expressions: tuple, rng: np.random.Generator) -> tuple:
         if len(expressions) > 1:
             apex = min(apex, 0.9)
         rise = onset if k == 0 else segments[-1].offset_end_s - segments[-1].offset_start_s
-        segments.append(Segment(name, '', start, start + rise, start + rise + apex,
-                                start + rise + apex + offset))
+        segments.append(
+            Segment(
+                name, '', start, start + rise, start + rise + apex, start + rise + apex + offset
+            )
+        )
         start += rise + apex
     return segments, segments[-1].offset_end_s + float(rng.uniform(*REST_S))
 
@@ -118,8 +126,13 @@ def _rest(t: np.ndarray, rng: np.random.Generator) -> Performance:
     """Return a neutral face whose head drifts."""
     count = len(t)
     still = 0.1 if rng.random() < 0.4 else float(rng.uniform(0.2, 1.0))
-    base = np.array([np.clip(rng.normal(0, 8), -22, 22), np.clip(rng.normal(0, 5), -12, 12),
-                     np.clip(rng.normal(0, 3.5), -9, 9)])
+    base = np.array(
+        [
+            np.clip(rng.normal(0, 8), -22, 22),
+            np.clip(rng.normal(0, 5), -12, 12),
+            np.clip(rng.normal(0, 3.5), -9, 9),
+        ]
+    )
     pose = base + still * np.stack([_wander(t, a, rng) for a in (2.2, 1.4, 0.9)], axis=-1)
     body = still * np.stack([_wander(t, a, rng) for a in (2.5, 1.5, 2.5)], axis=-1)
     head = body + still * np.stack([_wander(t, a, rng) for a in (1.0, 0.7, 1.5)], axis=-1)
@@ -128,19 +141,32 @@ def _rest(t: np.ndarray, rng: np.random.Generator) -> Performance:
         drift = np.stack([_wander(t, rng.uniform(0.3, 1.6), rng) for _ in range(2)], axis=-1)
     gaze = np.zeros((count, 2)) + rng.normal(0, 3, 2)
     act = Performance({}, gaze, pose, head, body, drift, ['neutral'] * count, np.zeros(count), [])
-    for name in ('browInnerUp', 'mouthFrown', 'mouthSmile', 'browDown', 'mouthPress', 'eyeSquint',
-                 'jawOpen'):  # faces at rest differ
+    for name in (
+        'browInnerUp',
+        'mouthFrown',
+        'mouthSmile',
+        'browDown',
+        'mouthPress',
+        'eyeSquint',
+        'jawOpen',
+    ):  # faces at rest differ
         level = abs(rng.normal(0, 0.05)) * (0.3 if name == 'jawOpen' else 1.0)
         for column in _sides(name):
             _add(act, column, level + 0.012 * _wander(t, 1.0, rng))
     return act
 
 
-def _show(act: Performance, t: np.ndarray, segment: Segment, apex: Apex,
-          rng: np.random.Generator):
-    act.segments.append(Segment(segment.expression, apex.recipe, segment.onset_start_s,
-                                segment.apex_start_s, segment.offset_start_s,
-                                segment.offset_end_s))
+def _show(act: Performance, t: np.ndarray, segment: Segment, apex: Apex, rng: np.random.Generator):
+    act.segments.append(
+        Segment(
+            segment.expression,
+            apex.recipe,
+            segment.onset_start_s,
+            segment.apex_start_s,
+            segment.offset_start_s,
+            segment.offset_end_s,
+        )
+    )
     skew = rng.uniform(0.75, 1.4, 2)
     whole = _envelope(t, segment, 0.0, skew)
     fade = rng.uniform(-0.05, 0.15)  # an apex sags a little, or grows
@@ -167,9 +193,10 @@ def _habit(act: Performance, t: np.ndarray, segment: Segment, rng: np.random.Gen
     late = rng.uniform(-0.05, 0.15)
     held = _envelope(t, segment, late, np.ones(2)) * abs(rng.normal(0.0, 1.0))
     yaw, pitch, roll, forward = HEAD_HABITS[segment.expression]
-    act.pose += held[:, None] * (np.array([yaw * rng.choice([-1, 1]), pitch,
-                                           roll * rng.choice([-1, 1])])
-                                 + rng.normal(0, 1.2, 3))
+    act.pose += held[:, None] * (
+        np.array([yaw * rng.choice([-1, 1]), pitch, roll * rng.choice([-1, 1])])
+        + rng.normal(0, 1.2, 3)
+    )
     act.head_mm[:, 2] += held * (forward + rng.normal(0, 3.0))
     for moment in (segment.onset_start_s, segment.offset_start_s):
         if rng.random() < 0.4:
@@ -192,8 +219,11 @@ def _ease(x: np.ndarray, skew: float) -> np.ndarray:
 
 def _nuisances(expressive: bool, rng: np.random.Generator) -> list:
     if expressive:
-        return ['talk'] if rng.random() < 0.1 else (
-            [str(rng.choice(('nod', 'gaze', 'lean')))] if rng.random() < 0.15 else [])
+        return (
+            ['talk']
+            if rng.random() < 0.1
+            else ([str(rng.choice(('nod', 'gaze', 'lean')))] if rng.random() < 0.15 else [])
+        )
     count = rng.choice([1, 2, 3], p=[0.45, 0.4, 0.15])
     shares = np.array([0.28, 0.13, 0.09, 0.08, 0.1, 0.1, 0.08, 0.07, 0.07])
     return [str(n) for n in rng.choice(NUISANCES, count, replace=False, p=shares)]
@@ -211,8 +241,17 @@ def _talk(act, t, rng):
     for moment, width in spoken:
         bump = np.exp(-0.5 * ((t - moment) / (0.45 * width)) ** 2) * loud
         _add(act, 'jawOpen', bump * rng.uniform(0.03, 0.26))
-        vowel = rng.choice(['mouthFunnel', 'mouthPucker', 'mouthStretch', 'mouthLowerDown',
-                            'mouthRollLower', 'mouthUpperUp', 'mouthPress'])
+        vowel = rng.choice(
+            [
+                'mouthFunnel',
+                'mouthPucker',
+                'mouthStretch',
+                'mouthLowerDown',
+                'mouthRollLower',
+                'mouthUpperUp',
+                'mouthPress',
+            ]
+        )
         depth = 0.55 if vowel in ('mouthFunnel', 'mouthPucker', 'mouthRollLower') else 0.3
         for column in _sides(vowel):
             _add(act, column, bump * rng.uniform(0.0, depth))
@@ -256,8 +295,11 @@ def _blinks(act, t, rng):
 def _twist(act, t, rng):
     start, length = rng.uniform(0.2, 1.4), rng.uniform(0.3, 0.9)
     bump = _ease((t - start) / 0.3, 1.0) * (1 - _ease((t - start - length) / 0.3, 1.0))
-    for name in rng.choice(['mouthLeft', 'mouthRight', 'mouthPucker', 'jawLeft', 'jawRight',
-                            'cheekPuff'], rng.integers(1, 3), replace=False):
+    for name in rng.choice(
+        ['mouthLeft', 'mouthRight', 'mouthPucker', 'jawLeft', 'jawRight', 'cheekPuff'],
+        rng.integers(1, 3),
+        replace=False,
+    ):
         for column in _sides(str(name)):
             _add(act, column, bump * rng.uniform(0.2, 0.7))
 
@@ -274,8 +316,17 @@ def _still(act, t, rng):
     act.pose = act.pose.mean(axis=0) + 0.08 * (act.pose - act.pose.mean(axis=0))
 
 
-_NUISANCE = {'talk': _talk, 'nod': _nod, 'shake': _shake, 'lean': _lean, 'gaze': _gaze,
-             'blinks': _blinks, 'twist': _twist, 'lips': _lips, 'still': _still}
+_NUISANCE = {
+    'talk': _talk,
+    'nod': _nod,
+    'shake': _shake,
+    'lean': _lean,
+    'gaze': _gaze,
+    'blinks': _blinks,
+    'twist': _twist,
+    'lips': _lips,
+    'still': _still,
+}
 
 
 def _blink(act, t, moments, rng):
@@ -284,7 +335,8 @@ def _blink(act, t, moments, rng):
         opening = rng.uniform(0.13, 0.24)
         depth = 1.05 if rng.random() < 0.85 else rng.uniform(0.4, 0.8)
         lid = _ease((t - moment) / close, 1.0) * (
-            1 - _ease((t - moment - close - shut) / opening, 0.8))
+            1 - _ease((t - moment - close - shut) / opening, 0.8)
+        )
         for side in ('_L', '_R'):
             old = act.weights.get('eyeBlink' + side, np.zeros(len(t)))
             act.weights['eyeBlink' + side] = np.maximum(old, depth * lid)
@@ -312,17 +364,29 @@ def _close(act: Performance):
         for name in ('eyeWide', 'eyeLookDown', 'eyeLookUp', 'eyeSquint'):
             column = name + side
             if column in act.weights:
-                act.weights[column] = act.weights[column] * (1 - np.minimum(lid, 1) * (
-                    0.6 if name == 'eyeSquint' else 1.0))
+                act.weights[column] = act.weights[column] * (
+                    1 - np.minimum(lid, 1) * (0.6 if name == 'eyeSquint' else 1.0)
+                )
     for name, values in act.weights.items():
         limit = 0.6 if name == 'jawOpen' else 1.35
         act.weights[name] = np.clip(values, 0.0, limit).astype(np.float32)
 
 
 def _sides(name: str) -> tuple:
-    single = {'jawOpen', 'jawLeft', 'jawRight', 'jawForward', 'mouthFunnel', 'mouthPucker',
-              'mouthLeft', 'mouthRight', 'mouthRollLower', 'mouthRollUpper', 'mouthShrugLower',
-              'mouthShrugUpper'}
+    single = {
+        'jawOpen',
+        'jawLeft',
+        'jawRight',
+        'jawForward',
+        'mouthFunnel',
+        'mouthPucker',
+        'mouthLeft',
+        'mouthRight',
+        'mouthRollLower',
+        'mouthRollUpper',
+        'mouthShrugLower',
+        'mouthShrugUpper',
+    }
     return (name,) if name in single else (name + '_L', name + '_R')
 
 
@@ -332,8 +396,9 @@ def _add(act: Performance, column: str, values: np.ndarray):
 
 def _wander(t: np.ndarray, amplitude: float, rng: np.random.Generator) -> np.ndarray:
     """Return smooth random motion, three sines of .1 to 1.2 Hz, of that deviation."""
-    waves = [np.sin(2 * np.pi * (f * t + rng.random())) / (1 + 2 * f)
-             for f in rng.uniform(0.1, 1.2, 3)]
+    waves = [
+        np.sin(2 * np.pi * (f * t + rng.random())) / (1 + 2 * f) for f in rng.uniform(0.1, 1.2, 3)
+    ]
     return amplitude * np.sum(waves, axis=0)
 
 

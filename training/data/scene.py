@@ -5,17 +5,21 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cs3d_ros.face import box_of_landmarks
+from cs3d_ros.face.align import MARGIN
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
 from training.data.assets import DISPLAY_GAMMA
 from training.data.faces import FaceModel, head_shape
-from training.data.materials import background, FurrowLayer, Look, Painter, spectacles
+from training.data.furrows import FurrowLayer
+from training.data.materials import Look, Painter, spectacles
 from training.data.performance import FRAME_RATE_HZ, Performance
-from training.data.render import Camera, Light, Pose, Renderer
+from training.data.render import SAMPLES, Camera, Light, Pose, Renderer
+from training.data.textures import background
 
 SQUARE_PX = (95.0, 230.0)  # side of the face square in the picture
-SQUARE_MARGIN = 1.15  # side of the face square / larger side of the face box
 DISTANCE_MM = (450.0, 1100.0)
 THRESHOLD = (0.12, 0.35)  # contrast thresholds, natural log units
+VIDEO_THRESHOLD = (0.1, 0.25)  # display values have 1 / 2.2 of the contrast of light
 THRESHOLD_SKEW = 0.06  # deviation of ln(ON / OFF)
 VIDEO_SHARE = 0.5  # of clips see display values (as a simulator behind a video does)
 FACE_DN = (45.0, 150.0)  # exposure: the face's mean, DN of linear light
@@ -24,6 +28,7 @@ NOISE_HZ = (0.01, 0.3)  # background activity per pixel, where there is any
 LENS_PX = (0.0, 0.9)  # blur of the lens, sigma
 PAD_PX = 24  # how much larger than the picture the background is
 TEXELS_PER_MM = 2.05  # of the skin texture in the middle of the face
+FACE_MM = 162.0  # height of the face box
 
 
 @dataclass(frozen=True)
@@ -55,8 +60,13 @@ class Stage:
         self._renderer = Renderer(model, width, height)
         self._painter = Painter(model)
 
-    def set_up(self, look: Look, act: Performance, rng: np.random.Generator,
-               square_px: float | None = None) -> Scene:
+    def set_up(
+        self,
+        look: Look,
+        act: Performance,
+        rng: np.random.Generator,
+        square_px: float | None = None,
+    ) -> Scene:
         """
         Return a scene around a person; camera, light, room and sensor are drawn.
 
@@ -74,30 +84,41 @@ class Stage:
         self._renderer.rest(head.vertices)
         side = float(square_px or rng.uniform(*SQUARE_PX) * min(self.width, self.height) / 256)
         camera = self._frame_face(head, act, side, rng)
-        blur = 0.5 * 187.0 * SQUARE_MARGIN / side * TEXELS_PER_MM / 2  # 187 mm: a face's height
+        texels_per_px = TEXELS_PER_MM * FACE_MM * MARGIN / side
+        blur = 0.5 * texels_per_px / SAMPLES
         atlas = self._painter.atlas(look, rng, blur)
         light = _lamp(rng)
         room = background(rng, (self.height + 2 * PAD_PX, self.width + 2 * PAD_PX))
         video = rng.random() < VIDEO_SHARE
-        level = np.exp(rng.uniform(*np.log(THRESHOLD)))
+        level = np.exp(rng.uniform(*np.log(VIDEO_THRESHOLD if video else THRESHOLD)))
         skew = np.exp(rng.normal(0, THRESHOLD_SKEW) / 2)
         draft = Scene(
-            look, camera, light, atlas,
-            FurrowLayer(self._painter.furrows, atlas, look.wrinkles, blur), room,
-            spectacles(look.spectacles, np.random.default_rng(look.seed)) if look.spectacles
-            else (), head.vertices, head.eye_centres, 1.0,
+            look,
+            camera,
+            light,
+            atlas,
+            FurrowLayer(self._painter.furrows, atlas, look.wrinkles, blur),
+            room,
+            spectacles(look.spectacles, np.random.default_rng(look.seed))
+            if look.spectacles
+            else (),
+            head.vertices,
+            head.eye_centres,
+            1.0,
             DISPLAY_GAMMA if video else 1.0,
             PixelSettings(float(level * skew), float(level / skew)),
             float(np.exp(rng.uniform(*np.log(NOISE_HZ)))) if rng.random() < 0.5 else 0.0,
-            float(rng.uniform(*LENS_PX)))
+            float(rng.uniform(*LENS_PX)),
+        )
         picture, box, _ = self._film_frame(draft, act, 0)
         x, y, w, h = (int(v) for v in box)
-        face = picture[max(0, y + h // 4):y + 3 * h // 4, max(0, x + w // 4):x + 3 * w // 4]
+        face = picture[max(0, y + h // 4) : y + 3 * h // 4, max(0, x + w // 4) : x + 3 * w // 4]
         wanted = rng.uniform(*(VIDEO_FACE_DN if video else FACE_DN))
         wanted = 255.0 * (wanted / 255.0) ** draft.gamma
         mean = float(max(1e-4, face.mean()))
-        return Scene(**{**draft.__dict__, 'background': room * np.float32(mean),
-                        'gain': wanted / mean})
+        return Scene(
+            **{**draft.__dict__, 'background': room * np.float32(mean), 'gain': wanted / mean}
+        )
 
     def film(self, scene: Scene, act: Performance):
         """Yield (frame float32 DN, box (4,), landmarks (68, 2)) for each frame of the clip."""
@@ -114,21 +135,28 @@ class Stage:
     def _film_frame(self, scene: Scene, act: Performance, k: int) -> tuple:
         weights = {name: float(values[k]) for name, values in act.weights.items()}
         scene.furrows.apply(weights)
-        shape = self._renderer.shape(scene.vertices, self.model.shapes.weights(weights),
-                                     scene.eye_centres, act.gaze[k])
+        shape = self._renderer.shape(
+            scene.vertices, self.model.shapes.weights(weights), scene.eye_centres, act.gaze[k]
+        )
         pose = _pose(act, k)
         shift = np.clip(act.drift_px[k], -PAD_PX + 2, PAD_PX - 2) + PAD_PX
-        picture = self._renderer.draw(shape, pose, scene.camera, scene.light, scene.atlas,
-                                      scene.background, tuple(shift), scene.look.long_hair,
-                                      scene.lines)
+        picture = self._renderer.draw(
+            shape,
+            pose,
+            scene.camera,
+            scene.light,
+            scene.atlas,
+            scene.background,
+            tuple(shift),
+            scene.look.long_hair,
+            scene.lines,
+        )
         return (picture,) + self._truth(shape, pose, scene.camera)
 
     def _truth(self, shape: np.ndarray, pose: Pose, camera: Camera) -> tuple:
         landmarks = self._renderer.project(shape, self.model.landmarks, pose, camera)
-        top = self._renderer.project(shape, self.model.forehead, pose, camera)
-        outline = np.concatenate([landmarks, top])
-        low, high = outline.min(axis=0), outline.max(axis=0)
-        return np.concatenate([low, high - low]).astype(np.float32), landmarks.astype(np.float32)
+        box = np.array(box_of_landmarks(landmarks), np.float32)
+        return box, landmarks.astype(np.float32)
 
     def _frame_face(self, head, act: Performance, side: float, rng) -> Camera:
         """Return a camera that shows the first frame's face square `side` px wide, off-centre."""
@@ -136,7 +164,7 @@ class Stage:
         trial = Camera(self.width, self.height, 1000.0, distance, (0.0, 0.0))
         pose = _pose(act, 0)
         box, _ = self._truth(head.vertices, pose, trial)
-        focal = 1000.0 * side / (SQUARE_MARGIN * max(box[2], box[3]))
+        focal = 1000.0 * side / (MARGIN * max(box[2], box[3]))
         middle = (box[:2] + box[2:] / 2) * (focal / 1000.0)
         room = np.maximum(0.0, (np.array([self.width, self.height]) - side) / 2) + 0.04 * side
         wanted = np.array([self.width, self.height]) / 2 + rng.uniform(-1, 1, 2) * 0.9 * room
@@ -154,23 +182,34 @@ def record(stage: Stage, scene: Scene, act: Performance, rng: np.random.Generato
         landmarks.append(marks)
     events = {name: np.concatenate([getattr(b, name) for b in batches]) for name in 'xytp'}
     events = _with_noise(events, scene.noise_hz, stage, int(times[-1]), rng)
-    return dict(events, width=np.int64(stage.width), height=np.int64(stage.height),
-                truth_t_ns=times, truth_box=np.array(boxes, np.float32),
-                truth_landmarks=np.array(landmarks, np.float32),
-                truth_intensity=act.intensity.astype(np.float32),
-                truth_pose=act.pose.astype(np.float32))
+    return dict(
+        events,
+        width=np.int64(stage.width),
+        height=np.int64(stage.height),
+        truth_t_ns=times,
+        truth_box=np.array(boxes, np.float32),
+        truth_landmarks=np.array(landmarks, np.float32),
+        truth_intensity=act.intensity.astype(np.float32),
+        truth_pose=act.pose.astype(np.float32),
+    )
 
 
-def _with_noise(events: dict, rate_hz: float, stage: Stage, end_ns: int,
-                rng: np.random.Generator) -> dict:
+def _with_noise(
+    events: dict, rate_hz: float, stage: Stage, end_ns: int, rng: np.random.Generator
+) -> dict:
     count = rng.poisson(rate_hz * stage.width * stage.height * end_ns / 1e9)
     if not count:
         return events
-    noise = {'x': rng.integers(stage.width, size=count), 'y': rng.integers(stage.height,
-                                                                           size=count),
-             't': rng.integers(end_ns, size=count), 'p': rng.integers(2, size=count)}
-    merged = {name: np.concatenate([events[name], noise[name].astype(events[name].dtype)])
-              for name in 'xytp'}
+    noise = {
+        'x': rng.integers(stage.width, size=count),
+        'y': rng.integers(stage.height, size=count),
+        't': rng.integers(end_ns, size=count),
+        'p': rng.integers(2, size=count),
+    }
+    merged = {
+        name: np.concatenate([events[name], noise[name].astype(events[name].dtype)])
+        for name in 'xytp'
+    }
     order = np.argsort(merged['t'], kind='stable')
     return {name: column[order] for name, column in merged.items()}
 
@@ -182,7 +221,8 @@ def _pose(act: Performance, k: int) -> Pose:
 
 def _lamp(rng: np.random.Generator) -> Light:
     azimuth, height = np.radians(rng.uniform(-65, 65)), np.radians(rng.uniform(0, 60))
-    direction = np.array([np.sin(azimuth) * np.cos(height), np.sin(height),
-                          np.cos(azimuth) * np.cos(height)])
+    direction = np.array(
+        [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+    )
     ambient = rng.uniform(0.25, 0.7)
     return Light(direction, 1.15 - ambient, ambient, float(rng.uniform(0.0, 0.12)))
