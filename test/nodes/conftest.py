@@ -1,0 +1,156 @@
+"""Real nodes in processes of their own over real DDS, on the domain of this test run."""
+
+import itertools
+import os
+import pathlib
+import sys
+import time
+
+import numpy as np
+import pytest
+
+rclpy = pytest.importorskip('rclpy')
+
+from cs3d_ros.events import write_recording  # noqa: E402
+from cs3d_ros.nodes import bringup  # noqa: E402
+
+sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'inference'))
+from moving import PERIOD_NS, SENSOR, START_NS, moving_events  # noqa: E402
+from tiny_onnx import write_tiny_bundle  # noqa: E402
+
+# Discovery, a node's start on a busy machine: far more than ever seen, and no test waits for it.
+LIMIT_S = 40.0
+
+_numbers = itertools.count()
+
+
+class Peer:
+    """A plain node in the test's own process that hears and says what a test wants."""
+
+    def __init__(self, namespace):
+        self.namespace = namespace
+        self.node = rclpy.create_node('peer', namespace=namespace)
+        self._executor = rclpy.executors.SingleThreadedExecutor()
+        self._executor.add_node(self.node)
+        self.statuses = {}  # node name: every (level, words, values) it said
+        self.listen(_diagnostics(), '/diagnostics', self._on_diagnostics, 100)
+
+    def listen(self, kind, topic, callback=None, qos=1000, raw=False):
+        """Return the list that fills with the messages of a topic."""
+        heard = []
+        self.node.create_subscription(kind, topic, callback or heard.append, qos, raw=raw)
+        return heard
+
+    def _on_diagnostics(self, message):
+        for status in message.status:
+            space, _, name = status.name.rpartition('/')
+            if space == '/' + self.namespace:
+                values = {pair.key: pair.value for pair in status.values}
+                self.statuses.setdefault(name, []).append(
+                    (status.level[0], status.message, values)
+                )
+
+    def wait(self, condition, what='', limit_s=LIMIT_S):
+        """Spin until the condition holds, and return what it returned."""
+        deadline_s = time.monotonic() + limit_s
+        while True:
+            result = condition()
+            if result:
+                return result
+            assert time.monotonic() < deadline_s, 'waited {:.0f} s for {}; heard {}'.format(
+                limit_s, what or condition, {k: v[-1] for k, v in self.statuses.items()}
+            )
+            self._executor.spin_once(timeout_sec=0.05)
+
+    def wait_status(self, node, words='', level=None, **values):
+        """Return the values of the first status from now on that says this."""
+        begin = len(self.statuses.get(node, ()))
+
+        def said():
+            for status in self.statuses.get(node, ())[max(0, begin - 1) :]:
+                has_values = all(status[2].get(key) == str(values[key]) for key in values)
+                if words in status[1] and has_values and level in (None, status[0]):
+                    return status
+            return None
+
+        return self.wait(said, '{} to say {!r} {}'.format(node, words, values))[2]
+
+    def wait_match(self, publisher, count=1):
+        """Wait until a publisher of this peer has its subscribers."""
+        self.wait(lambda: publisher.get_subscription_count() >= count, 'subscribers')
+
+    def wait_publishers(self, topic, count=1):
+        """Wait until this peer knows the publishers of a topic."""
+        self.wait(lambda: self.node.count_publishers(topic) >= count, 'publishers of ' + topic)
+
+    def call(self, kind, service, **fields):
+        """Return the answer of a service."""
+        client = self.node.create_client(kind, service)
+        self.wait(client.service_is_ready, service)
+        future = client.call_async(kind.Request(**fields))
+        self.wait(future.done, 'an answer of ' + service)
+        self.node.destroy_client(client)
+        return future.result()
+
+    def close(self):
+        self._executor.shutdown()
+        self.node.destroy_node()
+
+
+def _diagnostics():
+    from diagnostic_msgs.msg import DiagnosticArray
+
+    return DiagnosticArray
+
+
+@pytest.fixture(scope='session', autouse=True)
+def ros():
+    """Open ROS in this process, with the profile that the nodes have."""
+    os.environ.update(bringup.ros_environment())
+    rclpy.init()
+    yield
+    rclpy.try_shutdown()
+
+
+@pytest.fixture
+def peer(ros):
+    """Return a Peer in a namespace that no other test uses."""
+    peer = Peer('test{}'.format(next(_numbers)))
+    yield peer
+    peer.close()
+
+
+@pytest.fixture
+def start(peer):
+    """Return a function that starts nodes in the peer's namespace; they end with the test."""
+    graphs = []
+
+    def start_nodes(params_file=None, **nodes):
+        graph = bringup.Graph(nodes, peer.namespace, params_file=params_file)
+        graphs.append(graph)
+        return graph.__enter__()
+
+    yield start_nodes
+    for graph in graphs:
+        graph.end()
+
+
+@pytest.fixture(scope='session')
+def bundle(tmp_path_factory):
+    """Return the path of a tiny bundle whose answers follow the brightness of its clip."""
+    gain = np.zeros(8)
+    gain[1], gain[2], gain[7] = 20000.0, -20000.0, 0.0
+    bias = np.zeros(8)
+    bias[7] = 1.0
+    return write_tiny_bundle(tmp_path_factory.mktemp('bundle') / 'tiny.onnx', gain=gain, bias=bias)
+
+
+@pytest.fixture(scope='session')
+def recording(tmp_path_factory):
+    """Return the path of three seconds of events with a second of silence in their midst."""
+    events = moving_events(1, 90)
+    middle = START_NS + 40 * PERIOD_NS + 1234
+    parts = [events.between(0, middle), events.between(middle + 10**9, 2**62)]
+    path = tmp_path_factory.mktemp('recording') / 'moving.npz'
+    write_recording(str(path), parts, *SENSOR)
+    return str(path)

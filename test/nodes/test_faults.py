@@ -1,0 +1,244 @@
+import numpy as np
+import pytest
+from dv_ros2_msgs.msg import EventArray
+from moving import PERIOD_NS, SENSOR, START_NS, moving_events
+from rclpy.qos import DurabilityPolicy, QoSProfile
+from sensor_msgs.msg import Image
+from statistics_msgs.msg import MetricsMessage
+
+from cs3d_ros.events import EventBatch, encode_event_array
+from cs3d_ros.nodes import messages
+
+ROI = [0.0, 0.0, 48.0, 48.0]
+GOOD = encode_event_array(moving_events(7, 3))
+
+
+@pytest.fixture
+def say(peer, start, bundle):
+    """Return a function that sends bytes to a preprocessing node, which is up to hear them."""
+    graph = start(preprocessing={'bundle': bundle, 'roi': ROI, 'idle_ms': 0.0})
+    publisher = peer.node.create_publisher(EventArray, 'events', QoSProfile(depth=1000))
+    peer.wait_match(publisher)
+
+    def say_bytes(data):
+        # The node may be about to match: say it until something was heard.
+        peer.wait(
+            lambda: (
+                publisher.publish(data)
+                or peer.statuses.get('preprocessing', [(0, '', {})])[-1][2].get('messages', '0')
+                != '0'
+            )
+        )
+        graph.check()
+
+    say_bytes.publish = publisher.publish
+    return say_bytes
+
+
+def counts(peer):
+    return peer.statuses['preprocessing'][-1][2]
+
+
+@pytest.mark.parametrize(
+    'data',
+    [
+        b'',
+        b'\0\1',
+        GOOD[:40],
+        GOOD[:-1],
+        b'\0\x07' + GOOD[2:],
+        np.random.default_rng(8).bytes(500),
+        GOOD[:24] + b'\xff\xff\xff\xff' + GOOD[28:],
+    ],
+    ids=['empty', 'stub', 'cut', 'one short', 'foreign', 'noise', 'absurd count'],
+)
+def test_malformed_bytes_are_counted_and_survived(peer, say, data):
+    say(GOOD)
+    if len(data) > 3:  # Fast DDS itself refuses what has no encapsulation
+        say.publish(data)
+        peer.wait(lambda: int(counts(peer)['malformed']) >= 1, 'malformed to be counted')
+    heard = int(counts(peer)['events'])
+    say.publish(GOOD)
+    peer.wait(lambda: int(counts(peer)['events']) > heard, 'events after the fault')
+
+
+def test_malformed_bytes_are_explained(peer, say):
+    say(GOOD)
+    say.publish(GOOD[:40])
+    peer.wait_status('preprocessing', 'EventArray ends inside its', level=1)
+
+
+def test_events_outside_the_sensor_are_counted(peer, say):
+    batch = moving_events(9, 3)
+    wide = EventBatch.trusted(batch.x + np.uint16(60), batch.y, batch.t, batch.p, *SENSOR)
+    say(encode_event_array(wide))
+    peer.wait(lambda: int(counts(peer)['out_of_bounds']) > 0, 'out_of_bounds')
+
+
+def test_time_running_backwards_is_counted(peer, say):
+    batch = moving_events(10, 3)
+    say(encode_event_array(batch))
+    say.publish(encode_event_array(batch))
+    peer.wait(lambda: int(counts(peer)['time_reversed']) > 0, 'time_reversed')
+
+
+def test_clock_reset_maps_time_anew(peer, say):
+    images = peer.listen(Image, 'face/image')
+    peer.wait_publishers('face/image')
+    batch = moving_events(11, 6)
+    say(encode_event_array(batch))
+    peer.wait(lambda: images, 'images')
+    early = EventBatch(batch.x, batch.y, batch.t - START_NS, batch.p, *SENSOR)
+    images.clear()
+    say.publish(encode_event_array(early))
+    peer.wait(lambda: images, 'images after the reset')
+    peer.wait(lambda: counts(peer)['clock_resets'] == '1', 'clock_resets')
+    now_ns = peer.node.get_clock().now().nanoseconds
+    assert abs(now_ns - messages.time_ns(images[-1].header.stamp)) < 5e9
+
+
+def test_new_sensor_size_is_followed(peer, say):
+    images = peer.listen(Image, 'face/image')
+    peer.wait_publishers('face/image')
+    batch = moving_events(12, 3)
+    say(encode_event_array(batch))
+    larger = EventBatch(batch.x, batch.y, batch.t + 10 * PERIOD_NS, batch.p, 100, 90)
+    say.publish(encode_event_array(larger))
+    peer.wait(lambda: counts(peer)['sensor_changes'] == '1', 'sensor_changes')
+    count = len(images)
+    later = EventBatch(batch.x, batch.y, batch.t + 20 * PERIOD_NS, batch.p, 100, 90)
+    say.publish(encode_event_array(later))
+    peer.wait(lambda: len(images) > count, 'images of the new sensor')
+
+
+@pytest.mark.parametrize('node', ['preprocessing', 'inference'])
+@pytest.mark.parametrize(
+    'content, words',
+    [(None, 'is not there'), (b'', 'is empty'), (b'no model', 'does not load as an ONNX model')],
+    ids=['missing', 'empty', 'foreign'],
+)
+def test_bad_bundle_is_said_and_survived(peer, start, tmp_path, node, content, words):
+    path = tmp_path / 'bad.onnx'
+    if content is not None:
+        path.write_bytes(content)
+    graph = start(**{node: {'bundle': str(path)}})
+    peer.wait_status(node, words, level=2)
+    peer.wait_status(node, words, level=2)
+    graph.check()
+
+
+def test_contradicting_bundle_is_said_and_survived(peer, start, tmp_path):
+    from tiny_onnx import write_tiny_bundle
+
+    path = write_tiny_bundle(tmp_path / 'five.onnx', outputs=5)
+    graph = start(inference={'bundle': path})
+    peer.wait_status('inference', 'metadata promises output probabilities', level=2)
+    graph.check()
+
+
+def test_box_without_area_is_refused(peer, start, bundle):
+    start(preprocessing={'bundle': bundle, 'roi': [5.0, 5.0, 0.0, 10.0]})
+    peer.wait_status('preprocessing', 'parameter roi is x, y, width, height', level=2)
+
+
+def test_foreign_images_are_counted_and_survived(peer, start, bundle):
+    graph = start(inference={'bundle': bundle})
+    publisher = peer.node.create_publisher(Image, 'face/image', 10)
+    peer.wait_match(publisher)
+    foreign = messages.image_message(np.zeros((10, 10), np.uint8), 0, '')
+    peer.wait(
+        lambda: (
+            publisher.publish(foreign)
+            or peer.statuses['inference'][-1][2].get('malformed', '0') != '0'
+        )
+    )
+    peer.wait_status('inference', 'face/image must be mono8 of 112 x 112', level=1)
+    graph.check()
+
+
+def test_backlog_is_dropped_and_counted(peer, start, bundle):
+    graph = start(inference={'bundle': bundle, 'queue_frames': 1})
+    publisher = peer.node.create_publisher(Image, 'face/image', QoSProfile(depth=1000))
+    peer.wait_match(publisher)
+    image = np.random.default_rng(1).integers(0, 256, (112, 112)).astype(np.uint8)
+    stamps = iter(range(0, 10**15, PERIOD_NS))
+
+    def burst():
+        for _ in range(50):
+            publisher.publish(messages.image_message(image, next(stamps), ''))
+        return int(peer.statuses['inference'][-1][2].get('dropped', 0)) > 0
+
+    peer.wait(lambda: 'inference' in peer.statuses)
+    peer.wait(burst, 'dropped images')
+    values = peer.wait_status('inference')
+    assert int(values['images']) > int(values['dropped'])
+    graph.check()
+
+
+def test_power_node_without_a_meter_says_so_and_lives(peer, start, tmp_path):
+    graph = start(power={'root': str(tmp_path)})
+    for _ in range(2):
+        peer.wait_status('power', 'this machine has no power meter that can be read', level=1)
+    graph.check()
+
+
+def test_power_of_a_jetson_is_published_per_rail_and_total(peer, start, tmp_path):
+    device = tmp_path / 'sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0'
+    device.mkdir(parents=True)
+    for name, text in (
+        ('rail_name_0', 'POM_5V_IN'),
+        ('in_power0_input', '4200'),
+        ('rail_name_1', 'POM_5V_GPU'),
+        ('in_power1_input', '300'),
+    ):
+        (device / name).write_text(text + '\n')
+    heard = peer.listen(MetricsMessage, 'power')
+    start(power={'root': str(tmp_path), 'window_s': 0.5})
+    peer.wait(lambda: len(heard) >= 6, '/power')
+    average = {message.metrics_source: message.statistics[0].data for message in heard}
+    assert average == pytest.approx(
+        {'ina3221/POM_5V_IN': 4.2, 'ina3221/POM_5V_GPU': 0.3, 'total': 4.2}
+    )
+    assert {message.unit for message in heard} == {'W'}
+    windows = [
+        messages.time_ns(m.window_stop) - messages.time_ns(m.window_start) for m in heard[3:6]
+    ]
+    assert windows == pytest.approx([0.5e9] * 3, rel=0.5)
+
+
+def test_energy_per_inference_joins_both_nodes(peer, start, tmp_path, bundle, recording):
+    device = tmp_path / 'sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0'
+    device.mkdir(parents=True)
+    (device / 'rail_name_0').write_text('POM_5V_IN\n')
+    (device / 'in_power0_input').write_text('4500\n')
+    heard = peer.listen(MetricsMessage, 'power')
+    start(
+        power={'root': str(tmp_path)},
+        preprocessing={'bundle': bundle, 'roi': ROI},
+        inference={'bundle': bundle},
+        player={'path': recording, 'loop': True},
+    )
+
+    def costs():
+        return [m.statistics[0].data for m in heard if m.metrics_source == 'energy_per_inference']
+
+    peer.wait(lambda: len(costs()) >= 3, 'energy per inference')
+    # 4.5 W over 15 inferences a second where all periods have events: 300 mJ, more where some lack
+    assert 200 < costs()[-1] < 5000
+
+
+def test_subscriber_of_other_qos_is_told_the_cure(peer, start, bundle, capfd):
+    start(inference={'bundle': bundle})
+    peer.wait_publishers('emotion')
+    from hri_msgs.msg import Expression
+
+    late = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    peer.listen(Expression, 'emotion', qos=late)
+    said = []
+
+    def heard():
+        said.append(capfd.readouterr().err)
+        return 'does not match by its QoS' in ''.join(said)
+
+    peer.wait(heard, 'the warning')
+    assert 'durability VOLATILE' in ''.join(said)
