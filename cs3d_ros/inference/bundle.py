@@ -12,7 +12,8 @@ KINDS = ('clip',)
 INPUT_NAME = 'clip'
 OUTPUT_NAME = 'probabilities'
 SHIPPED_BUNDLE = os.path.join(
-    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'cs3d.onnx')
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'cs3d.onnx'
+)
 
 
 class BundleError(Cs3dError):
@@ -99,8 +100,11 @@ def open_session(path: str, threads: int, optimise: bool = True):
     try:
         return runtime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
     except runtime_errors(runtime) as error:
-        raise BundleError('{} does not load as an ONNX model, export or copy it again: {}'.format(
-            path, first_line(error))) from error
+        raise BundleError(
+            '{} does not load as an ONNX model, export or copy it again: {}'.format(
+                path, first_line(error)
+            )
+        ) from error
 
 
 def import_runtime():
@@ -108,8 +112,7 @@ def import_runtime():
     try:
         import onnxruntime
     except ImportError as error:
-        raise BundleError(
-            'bundles need ONNX Runtime: pip install onnxruntime') from error
+        raise BundleError('bundles need ONNX Runtime: pip install onnxruntime') from error
     return onnxruntime
 
 
@@ -117,8 +120,9 @@ def runtime_errors(runtime) -> Tuple[type, ...]:
     """Return the exceptions of ONNX Runtime, which share no base class of their own."""
     state = runtime.capi.onnxruntime_pybind11_state
     own = (getattr(state, name) for name in dir(state))
-    return tuple(kind for kind in own if isinstance(kind, type) and issubclass(kind, Exception)
-                 ) + (RuntimeError,)
+    return tuple(
+        kind for kind in own if isinstance(kind, type) and issubclass(kind, Exception)
+    ) + (RuntimeError,)
 
 
 def first_line(error: Exception) -> str:
@@ -132,12 +136,16 @@ def bundle_of_session(session, path: str) -> Bundle:
     if text is None:
         raise BundleError(
             "{} is an ONNX model without '{}' metadata, thus no bundle: make one with "
-            'python -m training.export'.format(path, METADATA_KEY))
+            'python -m training.export'.format(path, METADATA_KEY)
+        )
     try:
         data = json.loads(text)
     except ValueError as error:
-        raise BundleError("{}: the '{}' metadata is no JSON, export the bundle again: {}".format(
-            path, METADATA_KEY, error)) from error
+        raise BundleError(
+            "{}: the '{}' metadata is no JSON, export the bundle again: {}".format(
+                path, METADATA_KEY, error
+            )
+        ) from error
     bundle = _checked(data, str(path))
     _check_shapes(bundle, session)
     return bundle
@@ -146,26 +154,37 @@ def bundle_of_session(session, path: str) -> Bundle:
 def _checked(data, path):
     """Return the Bundle of a metadata object, every field of the right type and range."""
     if not isinstance(data, dict):
-        raise BundleError('{}: metadata must be a JSON object, got {}'.format(
-            path, type(data).__name__))
+        raise BundleError(
+            '{}: metadata must be a JSON object, got {}'.format(path, type(data).__name__)
+        )
     schema = _field(data, path, 'schema', _whole, 'a whole number')
     if schema > SCHEMA:
-        raise BundleError('{} is of schema {}, and this version reads up to {}: upgrade '
-                          'cs3d_ros'.format(path, schema, SCHEMA))
+        raise BundleError(
+            '{} is of schema {}, and this version reads up to {}: upgrade cs3d_ros'.format(
+                path, schema, SCHEMA
+            )
+        )
     kind = _field(data, path, 'kind', lambda v: isinstance(v, str), 'a text')
     if kind not in KINDS:
-        raise BundleError("{} is a bundle of kind '{}', and this version runs {}: upgrade "
-                          'cs3d_ros or take another bundle'.format(path, kind, ', '.join(KINDS)))
+        raise BundleError(
+            "{} is a bundle of kind '{}', and this version runs {}: upgrade "
+            'cs3d_ros or take another bundle'.format(path, kind, ', '.join(KINDS))
+        )
     fields = {name: _field(data, path, name, check, wanted) for name, check, wanted in _FIELDS}
     for name in ('training', 'accuracy'):
         found = data.get(name, {})  # told, not needed
         if not isinstance(found, dict):
-            raise BundleError("{}: metadata '{}' must be an object, got {!r}: export the bundle "
-                              'again'.format(path, name, found))
+            raise BundleError(
+                "{}: metadata '{}' must be an object, got {!r}: export the bundle again".format(
+                    path, name, found
+                )
+            )
         fields[name] = found
     if fields['state']:
-        raise BundleError('{}: metadata promises {} state tensor(s), and a clip bundle has none: '
-                          'export the bundle again'.format(path, len(fields['state'])))
+        raise BundleError(
+            '{}: metadata promises {} state tensor(s), and a clip bundle has none: '
+            'export the bundle again'.format(path, len(fields['state']))
+        )
     for name in ('classes', 'state'):
         fields[name] = tuple(fields[name])
     return Bundle(path=path, schema=schema, kind=kind, **fields)
@@ -176,8 +195,11 @@ def _whole(value):
 
 
 def _are_names(value):
-    return (isinstance(value, list) and all(isinstance(v, str) and v for v in value)
-            and len(set(value)) == len(value))
+    return (
+        isinstance(value, list)
+        and all(isinstance(v, str) and v for v in value)
+        and len(set(value)) == len(value)
+    )
 
 
 _FIELDS = (
@@ -196,11 +218,15 @@ _FIELDS = (
 
 def _field(data, path, name, check, wanted):
     if name not in data:
-        raise BundleError("{}: metadata lacks '{}' ({}): export the bundle again".format(
-            path, name, wanted))
+        raise BundleError(
+            "{}: metadata lacks '{}' ({}): export the bundle again".format(path, name, wanted)
+        )
     if not check(data[name]):
-        raise BundleError("{}: metadata '{}' must be {}, got {!r}: export the bundle again".format(
-            path, name, wanted, data[name]))
+        raise BundleError(
+            "{}: metadata '{}' must be {}, got {!r}: export the bundle again".format(
+                path, name, wanted, data[name]
+            )
+        )
     return data[name]
 
 
@@ -208,13 +234,17 @@ def _check_shapes(bundle, session):
     """Compare what the metadata promises with the tensors of the network."""
     promised_in = [(INPUT_NAME, list(bundle.input_shape), 'tensor(float)')]
     promised_out = [(OUTPUT_NAME, [1, bundle.output_count], 'tensor(float)')]
-    for promised, tensors, which in ((promised_in, session.get_inputs(), 'input'),
-                                     (promised_out, session.get_outputs(), 'output')):
+    for promised, tensors, which in (
+        (promised_in, session.get_inputs(), 'input'),
+        (promised_out, session.get_outputs(), 'output'),
+    ):
         found = [(tensor.name, list(tensor.shape), tensor.type) for tensor in tensors]
         if found != promised:
             raise BundleError(
                 '{}: metadata promises {} {}, the network has {}: export the bundle again'.format(
-                    bundle.path, which, _described(promised), _described(found)))
+                    bundle.path, which, _described(promised), _described(found)
+                )
+            )
 
 
 def _described(tensors: List[Tuple]) -> str:

@@ -65,21 +65,31 @@ class OnnxRuntimeEngine:
         """
         wanted = self.bundle.input_shape
         if not isinstance(clip, np.ndarray) or clip.dtype != np.float32 or clip.shape != wanted:
-            raise EngineError('{} reads float32 {}, got {} {}'.format(
-                self.bundle.path, wanted, getattr(clip, 'dtype', type(clip).__name__),
-                getattr(clip, 'shape', '')))
+            raise EngineError(
+                '{} reads float32 {}, got {} {}'.format(
+                    self.bundle.path,
+                    wanted,
+                    getattr(clip, 'dtype', type(clip).__name__),
+                    getattr(clip, 'shape', ''),
+                )
+            )
         if len(state) != len(self.bundle.state):
-            raise EngineError('{} has {} state tensors, got {}'.format(
-                self.bundle.path, len(self.bundle.state), len(state)))
+            raise EngineError(
+                '{} has {} state tensors, got {}'.format(
+                    self.bundle.path, len(self.bundle.state), len(state)
+                )
+            )
         try:
-            answer, = self._session.run([bundles.OUTPUT_NAME], {bundles.INPUT_NAME: clip})
+            (answer,) = self._session.run([bundles.OUTPUT_NAME], {bundles.INPUT_NAME: clip})
         except self._errors as error:
-            raise EngineError('{} failed in ONNX Runtime: {}'.format(
-                self.bundle.path, bundles.first_line(error))) from error
+            raise EngineError(
+                '{} failed in ONNX Runtime: {}'.format(self.bundle.path, bundles.first_line(error))
+            ) from error
         probabilities = answer[0]
         if not np.isfinite(probabilities).all():
-            raise EngineError('{} answered NaN or infinity: was the clip finite?'.format(
-                self.bundle.path))
+            raise EngineError(
+                '{} answered NaN or infinity: was the clip finite?'.format(self.bundle.path)
+            )
         return probabilities, ()
 
 

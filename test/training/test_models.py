@@ -1,14 +1,14 @@
 import pytest
 
-torch = pytest.importorskip('torch')
+pytest.importorskip('torch')
+import torch
+from torch.nn import functional as F
+from torch.utils.flop_counter import FlopCounterMode
 
-from torch.nn import functional as F  # noqa: E402
-from torch.utils.flop_counter import FlopCounterMode  # noqa: E402
-
-from training.models import C3D, CS3D, CS3DSettings  # noqa: E402
-from training.models.c3d import Pool, scaled_plan  # noqa: E402
-from training.models.counter import ABLATION, C3D_SETTINGS, count  # noqa: E402
-from training.models.cs3d import SSN, Attention, Block, MaxPool  # noqa: E402
+from training.models import C3D, CS3D, CS3DSettings
+from training.models.c3d import Pool, scaled_plan
+from training.models.counter import ABLATION, C3D_SETTINGS, count
+from training.models.cs3d import SSN, Attention, Block, MaxPool
 
 SMALL = {'width': 0.125, 'frames': 16, 'size': 32}
 
@@ -40,13 +40,21 @@ def test_cs3d_costs_what_the_block_says():
 
 def test_layers_of_c3d_and_cs3d_cost_their_share():
     c3d = [round(layer.macs / 1e9, 3) for layer in count(C3D_SETTINGS).layers[:8]]
-    cs3d = [round(layer.macs / 1e9, 3) for layer in count(CS3DSettings(attention=False)).layers[:8]]
+    cs3d = [
+        round(layer.macs / 1e9, 3) for layer in count(CS3DSettings(attention=False)).layers[:8]
+    ]
     assert c3d == [0.347, 11.098, 5.549, 11.098, 2.775, 5.549, 0.694, 0.694]
     assert cs3d == [0.015, 0.450, 0.215, 0.430, 0.105, 0.210, 0.026, 0.026]
 
 
-@pytest.mark.parametrize('settings', [s for _, s in ABLATION] + [
-    CS3DSettings(outputs=8, width=0.25, head='gap', stem_filters=8, stem_stride=2)])
+@pytest.mark.parametrize(
+    'settings',
+    [s for _, s in ABLATION]
+    + [
+        CS3DSettings(outputs=8, width=0.25, head='gap', stem_filters=8, stem_stride=2),
+        CS3DSettings(width=0.25, stem_filters=2, stem_stride=2),
+    ],
+)
 def test_counter_agrees_with_torch(settings):
     with torch.device('meta'):
         network = CS3D(settings)
@@ -66,8 +74,11 @@ def test_c3d_module_is_the_c3d_that_is_counted():
 
 def test_cs3d_with_all_switches_off_is_c3d():
     c3d = C3D(outputs=8, **SMALL).eval()
-    cs3d = CS3D(CS3DSettings(outputs=8, ssn=False, factorised=False, attention=False, norm=False,
-                             head='fc', **SMALL)).eval()
+    cs3d = CS3D(
+        CS3DSettings(
+            outputs=8, ssn=False, factorised=False, attention=False, norm=False, head='fc', **SMALL
+        )
+    ).eval()
     cs3d.load_state_dict(dict(zip(cs3d.state_dict(), c3d.state_dict().values())))
     clip = torch.randn(2, 1, 16, 32, 32)
     torch.testing.assert_close(cs3d(clip), c3d(clip), atol=1e-6, rtol=1e-5)
@@ -81,8 +92,14 @@ def block_by_conv3d(block, x):
         if layer.kernel_size == (3, 1):
             y = F.conv3d(y, weight[..., None], layer.bias, padding=(1, 0, 0), groups=layer.groups)
         elif layer.kernel_size == (3, 3):
-            y = F.conv3d(y, weight[:, :, None], layer.bias, stride=(1, *layer.stride),
-                         padding=(0, 1, 1), groups=layer.groups)
+            y = F.conv3d(
+                y,
+                weight[:, :, None],
+                layer.bias,
+                stride=(1, *layer.stride),
+                padding=(0, 1, 1),
+                groups=layer.groups,
+            )
         else:
             y = F.conv3d(y, weight[..., None], layer.bias)
     norm = block.norm
@@ -135,8 +152,14 @@ def test_attention_weighs_time_before_space_and_adds_its_input():
     x = torch.randn(2, 8, 4, 6, 6)
     pooled = [x.mean((3, 4)), x.amax((3, 4))]  # (N, C, T)
     squeeze, excite = attention.squeeze, attention.excite
-    shared = [F.conv1d(F.relu(F.conv1d(p, squeeze.weight[..., 0], squeeze.bias, padding=1)),
-                       excite.weight[..., 0], excite.bias) for p in pooled]
+    shared = [
+        F.conv1d(
+            F.relu(F.conv1d(p, squeeze.weight[..., 0], squeeze.bias, padding=1)),
+            excite.weight[..., 0],
+            excite.bias,
+        )
+        for p in pooled
+    ]
     timed = x * torch.sigmoid(torch.maximum(*shared))[..., None, None]
     weight = torch.cat([attention.place_mean.weight, attention.place_max.weight], 1)
     pair = torch.stack([timed.mean(1), timed.amax(1)], 2)  # (N, T, 2, H, W)
@@ -158,14 +181,21 @@ def test_shift_in_time_shifts_the_first_block():
     torch.testing.assert_close(block(x)[:, :, 3:6], block(x.roll(2, 2))[:, :, 5:8])
 
 
-@pytest.mark.parametrize('fault', [
-    {'head': 'pool'}, {'stem_stride': 3}, {'stem_filters': 8, 'factorised': False}])
+@pytest.mark.parametrize(
+    'fault', [{'head': 'pool'}, {'stem_stride': 3}, {'stem_filters': 8, 'factorised': False}]
+)
 def test_settings_that_no_network_can_have_are_refused(fault):
     with pytest.raises(ValueError, match='must be|need'):
         CS3DSettings(**fault)
 
 
 def test_widths_are_multiples_of_eight():
-    assert [s.channels for s in scaled_plan(0.2)] == [(16,), (24,), (48, 48), (104, 104), (104, 104)]
+    assert [s.channels for s in scaled_plan(0.2)] == [
+        (16,),
+        (24,),
+        (48, 48),
+        (104, 104),
+        (104, 104),
+    ]
     with pytest.raises(ValueError, match='width'):
         scaled_plan(0)

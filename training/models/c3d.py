@@ -92,11 +92,14 @@ class C3D(nn.Module):
         hidden = int(FC_WIDTH * width)
         self.head = nn.Sequential(
             nn.Flatten(),
-            nn.Linear(channels * left * side * side, hidden), nn.ReLU(inplace=True),
+            nn.Linear(channels * left * side * side, hidden),
+            nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(hidden, hidden), nn.ReLU(inplace=True),
+            nn.Linear(hidden, hidden),
+            nn.ReLU(inplace=True),
             nn.Dropout(dropout),
-            nn.Linear(hidden, outputs))
+            nn.Linear(hidden, outputs),
+        )
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         """Return logits (N, outputs) of clips (N, 1, T, H, W)."""

@@ -68,16 +68,13 @@ def count(settings: CS3DSettings) -> NetworkCost:
     layers = []
     channels, frames, side = 1, settings.frames, settings.size
     for index, stage in enumerate(scaled_plan(settings.width)):
-        strided = index == 0 and settings.stem_stride > 1
         for letter, out in zip('ab', stage.channels):
             name = 'conv{}{}'.format(index + 1, letter)
             own_stem = not layers and settings.own_stem
             layers.append(_convolution(name, settings, channels, out, frames, side, own_stem))
             channels = out
-            if strided:
-                side = -(-side // 2)
-        if strided:
-            continue
+            if own_stem:
+                side = -(-side // settings.stem_stride)
         frames //= stage.pool.time
         side = (side + 2 * stage.pool.padding) // stage.pool.space
         if settings.attention:
@@ -111,10 +108,13 @@ def _attention(name, channels, frames, side):
 def _head(settings, channels):
     if settings.head == 'gap':
         return [_linear('fc', channels, settings.outputs)]
-    frames, side = pooled_shape(settings.frames, settings.size)
+    frames, side = pooled_shape(settings.frames, -(-settings.size // settings.stem_stride))
     hidden = int(FC_WIDTH * settings.width)
-    return [_linear('fc6', channels * frames * side * side, hidden),
-            _linear('fc7', hidden, hidden), _linear('fc8', hidden, settings.outputs)]
+    return [
+        _linear('fc6', channels * frames * side * side, hidden),
+        _linear('fc7', hidden, hidden),
+        _linear('fc8', hidden, settings.outputs),
+    ]
 
 
 def _linear(name, channels, out):
@@ -132,13 +132,22 @@ ABLATION = (
 
 def main():
     """Print the ablation, canonical widths, 1x16x112x112, seven outputs."""
-    print('{:<20} {:>10} {:>10} {:>10} {:>12}'.format(
-        'network', 'GMAC conv', 'GMAC', 'params M', 'activ. M'))
+    print(
+        '{:<20} {:>10} {:>10} {:>10} {:>12}'.format(
+            'network', 'GMAC conv', 'GMAC', 'params M', 'activ. M'
+        )
+    )
     for name, settings in ABLATION:
         cost = count(settings)
-        print('{:<20} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.2f}'.format(
-            name, cost.convolution_macs / 1e9, cost.macs / 1e9, cost.parameters / 1e6,
-            cost.activations / 1e6))
+        print(
+            '{:<20} {:>10.3f} {:>10.3f} {:>10.3f} {:>12.2f}'.format(
+                name,
+                cost.convolution_macs / 1e9,
+                cost.macs / 1e9,
+                cost.parameters / 1e6,
+                cost.activations / 1e6,
+            )
+        )
 
 
 if __name__ == '__main__':

@@ -42,7 +42,7 @@ class CS3DSettings:
     # The paper's first block filters its one input channel once in time and once in space, so all
     # its outputs are one picture rescaled. More filters see edges in more than one direction.
     stem_filters: int = 1
-    stem_stride: int = 1  # 2: the stem strides in space and pool1 falls away
+    stem_stride: int = 1  # 2: the first block halves the picture and all behind it costs a quarter
 
     def __post_init__(self):
         """Refuse what no network can be."""
@@ -74,7 +74,7 @@ class SoftSpike(torch.autograd.Function):
 
     @staticmethod
     def backward(ctx, gradient):
-        x, = ctx.saved_tensors
+        (x,) = ctx.saved_tensors
         slope = (x - ctx.theta).mul_(ctx.beta).sigmoid_()
         return slope.mul_(gradient), None, None
 
@@ -161,8 +161,14 @@ class Block(nn.Module):
     change the result, and an eighth is left to activate.
     """
 
-    def __init__(self, channels: int, out: int, settings: CS3DSettings,
-                 pool: Optional[Pool] = None, first: bool = False):
+    def __init__(
+        self,
+        channels: int,
+        out: int,
+        settings: CS3DSettings,
+        pool: Optional[Pool] = None,
+        first: bool = False,
+    ):
         super().__init__()
         self.residual = settings.factorised and channels == out
         if not settings.factorised:
@@ -170,11 +176,15 @@ class Block(nn.Module):
         elif first and settings.own_stem:
             # Space first: both are linear, and after the stride time costs a quarter.
             filters = settings.stem_filters
-            self.conv = nn.Sequential(SpaceConv(channels, filters, settings.stem_stride),
-                                      TimeConv(filters), PointConv(filters, out))
+            self.conv = nn.Sequential(
+                SpaceConv(channels, filters, settings.stem_stride),
+                TimeConv(filters),
+                PointConv(filters, out),
+            )
         else:
-            self.conv = nn.Sequential(TimeConv(channels), SpaceConv(channels),
-                                      PointConv(channels, out))
+            self.conv = nn.Sequential(
+                TimeConv(channels), SpaceConv(channels), PointConv(channels, out)
+            )
         self.norm = Norm(out) if settings.norm else nn.Identity()
         self.pool = MaxPool(pool) if pool else nn.Identity()
         self.activation = SSN(settings.theta, settings.beta) if settings.ssn else nn.ReLU()
@@ -205,15 +215,17 @@ class Attention(nn.Module):
 
     def forward(self, x):
         n, _, t, h, w = x.shape
-        flat = x.flatten(3)
-        over_space = [flat.mean(3, keepdim=True), flat.amax(3, keepdim=True)]
-        first, second = (self.excite(F.relu(self.squeeze(s))) for s in over_space)
+        x = x.permute(0, 2, 3, 4, 1)  # (N, T, H, W, C), as channels_last_3d lies in memory
+        over_space = [x.mean((2, 3)), x.amax((2, 3))]  # (N, T, C)
+        first, second = (self.excite(F.relu(self.squeeze(s.mT.unsqueeze(3)))) for s in over_space)
         weight = torch.sigmoid(torch.maximum(first, second))  # (N, C, T, 1)
-        y = x * weight.unsqueeze(4)
-        mean, most = y.mean(1), y.amax(1)  # (N, T, H, W)
-        place = (self.place_mean(mean.reshape(n * t, 1, h, w))
-                 + self.place_max(most.reshape(n * t, 1, h, w)))
-        return y * torch.sigmoid(place).reshape(n, 1, t, h, w) + x
+        y = x * weight.permute(0, 2, 3, 1).unsqueeze(2)
+        mean, most = y.mean(4), y.amax(4)  # (N, T, H, W)
+        place = self.place_mean(mean.reshape(n * t, 1, h, w)) + self.place_max(
+            most.reshape(n * t, 1, h, w)
+        )
+        y = y * torch.sigmoid(place).reshape(n, t, h, w, 1) + x
+        return y.permute(0, 4, 1, 2, 3)
 
 
 class CS3D(nn.Module):
@@ -223,14 +235,12 @@ class CS3D(nn.Module):
         super().__init__()
         self.settings = settings
         layers, channels = [], 1
-        for index, stage in enumerate(scaled_plan(settings.width)):
+        for stage in scaled_plan(settings.width):
             pools = [None] * (len(stage.channels) - 1) + [stage.pool]
-            if index == 0 and settings.stem_stride > 1:
-                pools = [None]
             for out, pool in zip(stage.channels, pools):
                 layers.append(Block(channels, out, settings, pool, first=not layers))
                 channels = out
-            if settings.attention and pools[-1]:
+            if settings.attention:
                 layers.append(Attention(channels))  # after every pooling
         self.features = nn.Sequential(*layers)
         self.head = self._head(channels)
@@ -238,16 +248,25 @@ class CS3D(nn.Module):
     def _head(self, channels):
         s = self.settings
         if s.head == 'gap':
-            return nn.Sequential(nn.AdaptiveAvgPool3d(1), nn.Flatten(), nn.Dropout(s.dropout),
-                                 nn.Linear(channels, s.outputs))
-        left, side = pooled_shape(s.frames, s.size)
+            return nn.Sequential(
+                nn.AdaptiveAvgPool3d(1),
+                nn.Flatten(),
+                nn.Dropout(s.dropout),
+                nn.Linear(channels, s.outputs),
+            )
+        left, side = pooled_shape(s.frames, -(-s.size // s.stem_stride))
         hidden = int(FC_WIDTH * s.width)
         activation = (lambda: SSN(s.theta, s.beta)) if s.ssn else nn.ReLU
         return nn.Sequential(
             nn.Flatten(),
-            nn.Linear(channels * left * side * side, hidden), activation(), nn.Dropout(s.dropout),
-            nn.Linear(hidden, hidden), activation(), nn.Dropout(s.dropout),
-            nn.Linear(hidden, s.outputs))
+            nn.Linear(channels * left * side * side, hidden),
+            activation(),
+            nn.Dropout(s.dropout),
+            nn.Linear(hidden, hidden),
+            activation(),
+            nn.Dropout(s.dropout),
+            nn.Linear(hidden, s.outputs),
+        )
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         """Return logits of clips, float32 (frame - 128) / 128."""
