@@ -47,12 +47,16 @@ def shared_file(name: str) -> str:
     raise BringupError('{} is not installed: install cs3d_ros again'.format(name))
 
 
+def profile() -> Dict[str, str]:
+    """Return the variables that name our Fast DDS profile; none where another one is named."""
+    if any(name in os.environ for name in PROFILE_VARIABLES):
+        return {}
+    return dict.fromkeys(PROFILE_VARIABLES, shared_file('fastdds.xml'))
+
+
 def ros_environment() -> Dict[str, str]:
     """Return this process's environment with our Fast DDS profile, unless it names another."""
-    environment = dict(os.environ)
-    if not any(name in environment for name in PROFILE_VARIABLES):
-        environment.update(dict.fromkeys(PROFILE_VARIABLES, shared_file('fastdds.xml')))
-    return environment
+    return dict(os.environ, **profile())
 
 
 class Graph:
@@ -182,11 +186,9 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     args = _parser().parse_args(argv)
     if args.params and not os.path.isfile(args.params):
         raise BringupError('{} is not there: is the path of --params right?'.format(args.params))
-    nodes = nodes_for(args.recording or args.video, args.bundle, not args.no_power)
-    if 'player' in nodes:
-        nodes['player'].update(rate=args.rate, loop=args.loop)
-        if args.rate < 1:  # silence of the host's clock is not that of the slowed sensor
-            nodes['preprocessing']['idle_ms'] = 0.0
+    nodes = nodes_for(
+        args.recording or args.video, args.bundle, not args.no_power, args.rate, args.loop
+    )
     remappings = {'events': args.events} if args.events else {}
     stop = threading.Event()
     previous = [
@@ -204,14 +206,35 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
-def nodes_for(source: Optional[str], bundle: Optional[str], power: bool) -> Dict[str, Dict]:
-    """Return the nodes of a whole graph, a player among them if there is something to play."""
+def nodes_for(
+    source: Optional[str],
+    bundle: Optional[str],
+    power: bool = True,
+    rate: float = 1.0,
+    loop: bool = False,
+) -> Dict[str, Dict[str, Any]]:
+    """
+    Return the nodes of a whole graph and what they are given beyond the defaults.
+
+    Parameters
+    ----------
+    source : str, optional
+        Recording or video; with one there is a player.
+    bundle : str, optional
+        Network; the shipped one by default.
+    power : bool
+        Whether there is a power node.
+    rate, loop
+        Of the player.
+    """
     bundles = {'bundle': os.path.abspath(bundle)} if bundle else {}
     nodes = {'preprocessing': dict(bundles), 'inference': dict(bundles)}
     if power:
         nodes['power'] = {}
     if source:
-        nodes['player'] = {'path': os.path.abspath(source)}
+        nodes['player'] = {'path': os.path.abspath(source), 'rate': rate, 'loop': loop}
+        if rate < 1:  # silence of the host's clock is not that of the slowed sensor
+            nodes['preprocessing']['idle_ms'] = 0.0
     return nodes
 
 

@@ -1,0 +1,83 @@
+"""
+Events in, /emotion out: the whole graph, and a player where there is something to play.
+
+    ros2 launch cs3d_ros fer.launch.py events:=/event_camera/events
+    ros2 launch cs3d_ros fer.launch.py video:=face.mp4
+
+`cs3d up` starts the same nodes with the same parameters where `launch` is not installed.
+"""
+
+from launch.actions import (
+    DeclareLaunchArgument,
+    OpaqueFunction,
+    SetEnvironmentVariable,
+    Shutdown,
+)
+from launch.substitutions import LaunchConfiguration
+from launch_ros.actions import Node
+
+from cs3d_ros.nodes import bringup
+from launch import LaunchDescription
+
+ARGUMENTS = (
+    ('recording', '', 'event recording (.aedat4, .npz) to play as a camera'),
+    ('video', '', 'video to play as a camera would see it'),
+    ('rate', '1.0', 'speed of playing'),
+    ('loop', 'false', 'play again and again'),
+    ('bundle', '', 'ONNX network; the one that the package ships by default'),
+    ('events', 'events', 'topic of the events'),
+    ('namespace', '', 'of all nodes and topics'),
+    ('params_file', '', 'parameters of the nodes, as config/cs3d.yaml'),
+    ('power', 'true', 'with the power node'),
+    ('autostart', 'true', 'false leaves the life cycle to a manager'),
+    ('fastdds_profile', 'true', 'config/fastdds.xml, unless the environment names another'),
+)
+
+
+def generate_launch_description():
+    """Return the declared arguments, and the nodes that they make."""
+    declared = [
+        DeclareLaunchArgument(name, default_value=default, description=text)
+        for name, default, text in ARGUMENTS
+    ]
+    return LaunchDescription(declared + [OpaqueFunction(function=start_nodes)])
+
+
+def start_nodes(context):
+    """Return the actions for the arguments as given."""
+    given = {name: LaunchConfiguration(name).perform(context) for name, _, _ in ARGUMENTS}
+    nodes = bringup.nodes_for(
+        given['recording'] or given['video'],
+        given['bundle'],
+        is_true(given, 'power'),
+        float(given['rate']),
+        is_true(given, 'loop'),
+    )
+    actions = []
+    if is_true(given, 'fastdds_profile'):
+        actions += [
+            SetEnvironmentVariable(name, value) for name, value in bringup.profile().items()
+        ]
+    for name, values in nodes.items():
+        values['autostart'] = is_true(given, 'autostart')
+        actions.append(
+            Node(
+                package='cs3d_ros',
+                executable=name,
+                name=name,
+                namespace=given['namespace'],
+                parameters=([given['params_file']] if given['params_file'] else []) + [values],
+                remappings=[('events', given['events'])],
+                output='screen',
+                on_exit=Shutdown(reason='node {} ended'.format(name)),
+            )
+        )
+    return actions
+
+
+def is_true(given, name):
+    """Return a boolean argument; ValueError names it if it is none."""
+    value = given[name].lower()
+    if value not in ('true', 'false'):
+        raise ValueError('{} must be true or false, got {}'.format(name, given[name]))
+    return value == 'true'
