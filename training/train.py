@@ -254,7 +254,7 @@ def calibrate(logits: torch.Tensor, truth: np.ndarray) -> float:
 
 
 def train(
-    data_folder: Path,
+    folders: list,
     out: Path,
     network_settings: CS3DSettings,
     settings: TrainSettings,
@@ -268,10 +268,17 @@ def train(
     if (out / 'last.pt').exists():
         trainer.resume(load(out / 'last.pt'))
         say('resumed after epoch {}'.format(trainer.epoch))
-    data = DataSet(data_folder, 'train')
-    validation = Examination(DataSet(data_folder, 'val'), seed=0)
-    say('{} training clips, {} validation windows'.format(len(data.clips), len(validation.truth)))
+    data, held_out = DataSet(folders, 'train'), DataSet(folders, 'val')
+    validation = Examination(held_out, seed=0)
     while trainer.progress < 1:
+        if data.take_in() + held_out.take_in() or trainer.best < 0:
+            validation = Examination(held_out, seed=0)
+            trainer.best = -1.0  # on other windows, a score does not compare
+            say(
+                '{} training clips, {} validation windows'.format(
+                    len(data.clips), len(validation.truth)
+                )
+            )
         row = trainer.run_epoch(data)
         result = validation.judge(trainer.averaged)
         row.update(
@@ -290,15 +297,14 @@ def train(
             trainer.best = result['all']['mean_recall']
             save(trainer.state(), out / 'best.pt')
         save(trainer.state(), out / 'last.pt')
-    return conclude(data_folder, out, data, validation, say)
+    return conclude(out, data, validation, DataSet(folders, 'test'), say)
 
 
-def conclude(data_folder, out, data, validation, say) -> dict:
+def conclude(out, data, validation, tested, say) -> dict:
     """Calibrate the best checkpoint, judge it on the test identities, write the report."""
     best = load(out / 'best.pt')
     network = network_of(best)
     temperature = calibrate(validation.logits(network), validation.truth)
-    tested = DataSet(data_folder, 'test')
     result = Examination(tested, seed=0).judge(network, temperature)
     cost = count(network.settings)
     report = {
@@ -339,7 +345,9 @@ def parser() -> argparse.ArgumentParser:
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
-    p.add_argument('data', type=Path, help='folder made by training.synthesize')
+    p.add_argument(
+        'data', type=Path, nargs='+', help='folder(s) made by training.synthesize; may still grow'
+    )
     p.add_argument('--out', type=Path, required=True, help='folder of checkpoints; resumes there')
     p.add_argument('--model', choices=('cs3d', 'c3d'), default='cs3d')
     p.add_argument('--width', type=float, default=0.25, help='multiplier of channels')

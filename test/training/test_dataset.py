@@ -21,7 +21,7 @@ from training.dataset import (
     Window,
     cut_window,
     label_of,
-    read_manifest,
+    read_manifests,
     transitions_of,
 )
 
@@ -167,7 +167,7 @@ def test_splits_share_no_identity(folder):
 
 
 def rewritten(folder, tmp_path, change):
-    entries = read_manifest(folder)
+    entries = [entry for _, entry in read_manifests([folder])]
     change(entries)
     (tmp_path / 'manifest.json').write_text(json.dumps({'clips': entries}))
     return tmp_path
@@ -176,18 +176,38 @@ def rewritten(folder, tmp_path, change):
 def test_identity_in_two_splits_is_refused(folder, tmp_path):
     broken = rewritten(folder, tmp_path, lambda e: e[-1].update(identity=e[0]['identity']))
     with pytest.raises(DataError, match='two splits'):
-        read_manifest(broken)
+        read_manifests([broken])
 
 
 def test_entry_without_segments_is_refused(folder, tmp_path):
     broken = rewritten(folder, tmp_path, lambda e: e[3].pop('segments'))
     with pytest.raises(DataError, match='lacks segments'):
-        read_manifest(broken)
+        read_manifests([broken])
 
 
 def test_missing_clip_is_refused(folder, tmp_path):
     with pytest.raises(DataError, match='no clip with truth'):
         DataSet(rewritten(folder, tmp_path, lambda e: None), 'train')
+
+
+def test_clips_that_appear_later_are_taken_in(folder, tmp_path):
+    (tmp_path / 'clips').symlink_to(folder / 'clips')
+    rewritten(folder, tmp_path, lambda entries: entries.pop(0))
+    data = DataSet(tmp_path, 'train')
+    count = len(data.clips)
+    assert data.take_in() == 0
+    rewritten(folder, tmp_path, lambda entries: None)
+    assert data.take_in() == 1
+    assert len(data.clips) == count + 1
+
+
+def test_clips_of_several_folders_are_joined(folder, tmp_path):
+    other = write_set(tmp_path / 'other', clips_per_expression=1)
+    entries = [entry for _, entry in read_manifests([other])]
+    for entry in entries:
+        entry['identity'] += ' of the other set'
+    (other / 'manifest.json').write_text(json.dumps({'clips': entries}))
+    assert len(DataSet([folder, other], 'train').clips) == 14 + 7
 
 
 def test_folder_without_manifest_names_the_cure(tmp_path):
