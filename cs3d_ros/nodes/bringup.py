@@ -183,7 +183,7 @@ def node_command(
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run ``cs3d up``; return the exit status."""
-    args = _parser().parse_args(argv)
+    args = parse(argv)
     if args.params and not os.path.isfile(args.params):
         raise BringupError('{} is not there: is the path of --params right?'.format(args.params))
     nodes = nodes_for(
@@ -238,7 +238,8 @@ def nodes_for(
     return nodes
 
 
-def _parser() -> argparse.ArgumentParser:
+def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
+    """Return the options of ``cs3d up``."""
     parser = argparse.ArgumentParser(
         prog='cs3d up', description='Start the ROS 2 nodes: events in, /emotion out.'
     )
@@ -252,7 +253,7 @@ def _parser() -> argparse.ArgumentParser:
     parser.add_argument('--namespace', default='', help='of all nodes and topics')
     parser.add_argument('--params', metavar='YAML', help='parameters, as config/cs3d.yaml')
     parser.add_argument('--no-power', action='store_true', help='without the power node')
-    return parser
+    return parser.parse_args(argv)
 
 
 if __name__ == '__main__':
