@@ -1,0 +1,149 @@
+import os
+import signal
+import subprocess
+import sys
+
+import pytest
+
+from cs3d_ros.nodes import bringup, demo
+
+
+def run_cs3d(*arguments):
+    """Return a running ``cs3d`` with its output in pipes."""
+    return subprocess.Popen(
+        [sys.executable, '-m', 'cs3d_ros.cli', *arguments],
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        universal_newlines=True,
+        start_new_session=True,
+    )
+
+
+def children_of(pid):
+    with open('/proc/{0}/task/{0}/children'.format(pid)) as file:
+        return [int(word) for word in file.read().split()]
+
+
+def is_alive(pid):
+    try:
+        with open('/proc/{}/stat'.format(pid)) as file:
+            return file.read().rsplit(')', 1)[1].split()[0] != 'Z'
+    except OSError:
+        return False
+
+
+@pytest.fixture
+def up(peer, bundle, recording):
+    """Return a running ``cs3d up`` in the peer's namespace, all nodes of which are there."""
+    process = run_cs3d(
+        'up', '--recording', recording, '--loop', '--bundle', bundle, '--namespace', peer.namespace
+    )
+    peer.wait(lambda: len(peer.statuses) == 4, 'four nodes')
+    yield process
+    if process.poll() is None:
+        process.kill()
+        process.wait()
+
+
+@pytest.mark.parametrize('number', [signal.SIGINT, signal.SIGTERM])
+def test_signal_ends_every_node(up, number):
+    nodes = children_of(up.pid)
+    up.send_signal(number)
+    assert up.wait(30) == 0
+    assert len(nodes) == 4
+    assert not any(map(is_alive, nodes))
+
+
+def test_death_of_a_node_ends_all_and_is_said(up):
+    nodes = children_of(up.pid)
+    os.kill(nodes[1], signal.SIGKILL)
+    output = up.communicate(timeout=30)[0]
+    assert up.returncode == 1
+    assert 'node inference ended with exit status -9' in output
+    assert not any(map(is_alive, nodes))
+
+
+def test_node_that_does_not_end_is_killed(monkeypatch):
+    monkeypatch.setattr(bringup, 'END_S', 0.2)
+    deaf = 'import signal, time; [signal.signal(s, signal.SIG_IGN) for s in (2, 15)]; '
+    graph = bringup.Graph({})
+    graph.processes['deaf'] = subprocess.Popen(
+        [sys.executable, '-c', deaf + 'print("deaf", flush=True); time.sleep(600)'],
+        stdout=subprocess.PIPE,
+    )
+    assert graph.processes['deaf'].stdout.readline() == b'deaf\n'
+    graph.end()
+    assert graph.processes['deaf'].poll() == -signal.SIGKILL
+
+
+@pytest.mark.parametrize(
+    'arguments, words',
+    [
+        (['up', '--params', 'missing.yaml'], 'missing.yaml is not there'),
+        (['up', '--video', 'x', '--rate', '1000'], 'parameter rate must lie in 0.01 to 100 x'),
+        (['demo', '--recording', 'missing.npz'], 'missing.npz is not there'),
+    ],
+)
+def test_mistaken_options_start_nothing(arguments, words):
+    process = run_cs3d(*arguments)
+    assert words in process.communicate(timeout=30)[0]
+    assert process.returncode == 1
+
+
+def test_values_reach_the_command_line_as_yaml():
+    command = bringup.node_command(
+        'player', {'path': '12: "é"', 'loop': True}, '/a/', {'events': '/camera/events'}, 'p.yaml'
+    )
+    assert command[4:6] == ['--params-file', 'p.yaml']
+    assert 'path:="12: \\"\\u00e9\\""' in command
+    assert 'loop:=true' in command
+    assert command[-4:] == ['-r', '__ns:=/a', '-r', 'events:=/camera/events']
+
+
+def test_path_of_any_characters_reaches_the_node(peer, start, tmp_path):
+    path = str(tmp_path / '12: "é" #.npz')
+    start(player={'path': path})
+    peer.wait_status('player', path + ' is not there', level=2)
+
+
+def test_foreign_profile_is_left_alone(monkeypatch):
+    for name in bringup.PROFILE_VARIABLES:
+        monkeypatch.delenv(name, raising=False)
+    assert set(bringup.profile()) == set(bringup.PROFILE_VARIABLES)
+    monkeypatch.setenv(bringup.PROFILE_VARIABLES[1], 'mine.xml')
+    assert bringup.profile() == {}
+
+
+def test_demo_leaves_film_and_timeline(tmp_path, recording, bundle):
+    out = tmp_path / 'out'
+    process = run_cs3d('demo', '--recording', recording, '--bundle', bundle, '--out', str(out))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert 'moving.npz: ' in output
+    assert '0 messages lost' in output
+    assert (out / 'timeline.png').read_bytes().startswith(b'\x89PNG')
+    assert (out / 'demo.mp4').read_bytes()[4:8] == b'ftyp'
+
+
+def test_demo_says_what_is_wrong_with_a_bundle(tmp_path, recording):
+    bad = tmp_path / 'bad.onnx'
+    bad.write_bytes(b'no model')
+    process = run_cs3d(
+        'demo', '--recording', recording, '--bundle', str(bad), '--out', str(tmp_path / 'out')
+    )
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 1
+    assert 'bad.onnx does not load as an ONNX model' in output
+
+
+def test_demo_takes_a_domain_that_nobody_uses():
+    assert demo.free_domain() != int(os.environ['ROS_DOMAIN_ID'])
+
+
+def test_truth_beside_a_recording_is_read(tmp_path):
+    (tmp_path / 'face.json').write_text(
+        '{"segments": [{"expression": "happy", "onset_start_ns": 500000000, '
+        '"apex_start_ns": 1, "offset_start_ns": 2, "offset_end_ns": 2500000000}]}'
+    )
+    assert demo.read_truth(str(tmp_path / 'face.npz')) == [(0.5, 2.5, 'happy')]
+    assert demo.read_truth(str(tmp_path / 'other.npz')) == []
