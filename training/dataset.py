@@ -97,7 +97,7 @@ class Variation(NamedTuple):
     scale: float = 1.0
     roll: float = 0.0  # rad
     mirror: bool = False
-    gain: float = 1.0  # events kept, or, above 1, events seen twice
+    gain: float = 1.0  # events kept, or, above 1, seen more than once
     noise: float = 0.0  # events per cell and frame that nothing caused
     pace: float = 1.0  # of time; above 1 the face moves faster
     blank: int = 0  # leading frames that nothing was seen in, as in a new clip
@@ -112,7 +112,7 @@ def draw_variation(rng: np.random.Generator) -> Variation:
         scale=float(np.exp(rng.normal(-0.03, 0.1))),
         roll=rng.normal(0, np.radians(5)),
         mirror=bool(rng.random() < 0.5),
-        gain=float(np.exp(rng.uniform(np.log(0.4), np.log(2.0)))),
+        gain=float(np.exp(rng.uniform(np.log(0.4), np.log(3.0)))),
         noise=float(rng.choice([0.0, 0.0, 0.003, 0.01])),
         pace=float(np.exp(rng.uniform(np.log(0.8), np.log(1.25)))),
         blank=int(rng.integers(0, CLIP_FRAMES // 2)) if rng.random() < 0.05 else 0,
@@ -207,8 +207,8 @@ def _varied(square, variation):
 
 
 def _gained(batch, gain, rng):
-    """Yield batches that together hold each event ``gain`` times on average, at most 2."""
-    if gain >= 1:
+    """Yield batches that together hold each event ``gain`` times on average."""
+    for _ in range(int(gain)):
         yield batch
     share = gain % 1
     if share and len(batch):
@@ -302,9 +302,11 @@ class DataSet:
         """
         Return frames (size, 16, s, s) uint8 and labels (size,) int64, balanced over the labels.
 
-        Half of the unchanged windows are busy ones; a quiet one is soon learnt.
+        Unchanged windows come twice as often, as there are more kinds of them, and half of them
+        are busy ones; a quiet one is soon learnt.
         """
-        labels = (np.arange(size) + rng.integers(len(LABELS))) % len(LABELS)
+        labels = (np.arange(size) + rng.integers(len(LABELS) + 1)) % (len(LABELS) + 1)
+        labels = np.minimum(labels, UNCHANGED)
         side = self.settings.size
         frames = np.empty((size, CLIP_FRAMES, side, side), np.uint8)
         for i, label in enumerate(labels):
