@@ -42,13 +42,16 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     source = args.recording or args.video or SHIPPED + '.aedat4'
     with open_source(source) as recording:  # what is wrong with it is said before anything starts
         duration_s = recording.duration_ns * 1e-9
-    os.makedirs(args.out, exist_ok=True)
+    try:
+        os.makedirs(args.out, exist_ok=True)
+    except OSError as error:
+        raise Cs3dError('--out {} cannot be made: {}'.format(args.out, error)) from error
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ['ROS_DOMAIN_ID'] = str(free_domain())
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(bringup.ros_environment())
     observer = watch(source, args.bundle, duration_s, os.path.join(args.out, 'nodes.log'))
-    truth = read_truth(source)
+    truth = read_truth(source, observer.start_ns)
     title = os.path.basename(source)
     timeline = os.path.join(args.out, 'timeline.png')
     draw_timeline(timeline, timeline_rows(observer), observer.classes, truth, title)
@@ -88,7 +91,7 @@ def _spin(executor, observer: Observer, graph, view, duration_s: float) -> None:
             graph.check()
             _check_statuses(observer)
             view.show(observer)
-        if not ended_s and _player_says(observer, 'at the end'):
+        if not ended_s and observer.is_over:
             ended_s = now_s
         if not observer.moments and now_s - begin_s > START_S:
             raise bringup.BringupError(
@@ -113,10 +116,6 @@ def _check_statuses(observer: Observer) -> None:
             raise Cs3dError('{}: {}'.format(node, words))
 
 
-def _player_says(observer: Observer, words: str) -> bool:
-    return observer.statuses.get('player', (0, '', {}))[1] == words
-
-
 def _words(observer: Observer) -> str:
     return (
         '; '.join(
@@ -127,8 +126,17 @@ def _words(observer: Observer) -> str:
     )
 
 
-def read_truth(source: str) -> List[Tuple[float, float, str]]:
-    """Return (start_s, end_s, expression) from the JSON file beside a recording, if there."""
+def read_truth(source: str, start_ns: int = 0) -> List[Tuple[float, float, str]]:
+    """
+    Return (start_s, end_s, expression) from the JSON file beside a recording, if there.
+
+    Parameters
+    ----------
+    source : str
+        The recording.
+    start_ns : int
+        Sensor time that the seconds count from.
+    """
     path = os.path.splitext(source)[0] + '.json'
     if not os.path.isfile(path):
         return []
@@ -137,8 +145,8 @@ def read_truth(source: str) -> List[Tuple[float, float, str]]:
             segments = json.load(file)['segments']
         return [
             (
-                segment['onset_start_ns'] * 1e-9,
-                segment['offset_end_ns'] * 1e-9,
+                (segment['onset_start_ns'] - start_ns) * 1e-9,
+                (segment['offset_end_ns'] - start_ns) * 1e-9,
                 segment['expression'],
             )
             for segment in segments
@@ -200,6 +208,12 @@ def summary(observer: Observer, title: str, truth: Sequence) -> List[str]:
     ]
     if truth:
         lines.append('truth: ' + _story([(start, name) for start, _, name in truth]))
+        found = [name for start, end, name in truth if _was_named(observer, start, end, name)]
+        lines.append(
+            '{} of {} expressions were named while shown{}'.format(
+                len(found), len(truth), ': ' + ', '.join(found) if found else ''
+            )
+        )
     if observer.latencies_ms:
         lines.append(
             'latency from the end of a period to its answer here: median {:.0f} ms, '
@@ -216,6 +230,13 @@ def _named(observer: Observer) -> List[Tuple[float, str]]:
         if not named or named[-1][1] != emotion.expression:
             named.append(((t_ns - observer.start_ns) * 1e-9, emotion.expression))
     return named
+
+
+def _was_named(observer: Observer, start_s: float, end_s: float, name: str) -> bool:
+    return any(
+        emotion.expression == name and start_s <= (t_ns - observer.start_ns) * 1e-9 < end_s
+        for emotion, t_ns in observer.timed_emotions()
+    )
 
 
 def _story(changes: Sequence[Tuple[float, str]]) -> str:

@@ -57,8 +57,10 @@ class Observer(Node):
         Every period since the first event.
     emotions : list of Emotion
         Every answer.
+    is_over : bool
+        Whether the player is at the end, and what follows is silence.
     latencies_ms : list of float
-        From the end of the period to the arrival of its answer here.
+        From the end of the period to the arrival of its answer here, until then.
     statuses : dict
         Node name to level, words and values of its last diagnostics.
     heard_s : dict
@@ -72,6 +74,7 @@ class Observer(Node):
         self.classes = EXPRESSIONS
         self.moments = []  # type: List[Moment]
         self.emotions = []  # type: List[Emotion]
+        self.is_over = False
         self.latencies_ms = []  # type: List[float]
         self.statuses = {}  # type: Dict[str, Tuple[int, str, Dict[str, str]]]
         self.heard_s = {}  # type: Dict[str, float]
@@ -180,7 +183,8 @@ class Observer(Node):
 
     def _on_expression(self, message: Expression) -> None:
         stamp_ns = messages.time_ns(message.header.stamp)
-        self.latencies_ms.append((self.get_clock().now().nanoseconds - stamp_ns) * 1e-6)
+        if not self.is_over:
+            self.latencies_ms.append((self.get_clock().now().nanoseconds - stamp_ns) * 1e-6)
         self._join(stamp_ns, 0, message)
 
     def _on_distribution(self, message: Classification) -> None:
@@ -217,3 +221,4 @@ class Observer(Node):
             node = status.name.rsplit('/', 1)[-1]
             self.statuses[node] = level, status.message, values
             self.heard_s[node] = time.monotonic()
+            self.is_over |= node == 'player' and status.message == 'at the end'
