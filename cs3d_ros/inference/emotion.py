@@ -46,7 +46,7 @@ class EmotionSettings(NamedTuple):
     """How fast estimates settle."""
 
     rate_hz: float = 6.0  # at which a sure estimate moves the belief
-    doubt: float = 0.5  # probability of a change below which nothing is believed to change
+    change_prior: float = 0.1  # of a clip showing a change; networks learn from balanced clips
     forget_s: float = 20.0  # time constant back to the prior, while nothing is seen to change
     absent_s: float = 0.5  # the same without a face
     dwell_s: float = 0.15  # an expression is named when it has led this long
@@ -88,16 +88,13 @@ class EmotionFilter:
         if NEUTRAL not in classes:
             raise ValueError('one class must be {!r}, got {}'.format(NEUTRAL, list(classes)))
         if not (
-            settings.rate_hz > 0
-            and 0 <= settings.doubt < 1
-            and settings.forget_s > 0
-            and settings.absent_s > 0
+            min(settings.rate_hz, settings.forget_s, settings.absent_s) > 0
             and settings.dwell_s >= 0
+            and 0 < settings.change_prior < 1
             and 0 < settings.prior_neutral < 1
         ):
             raise ValueError(
-                'rate and times must be positive, doubt and the prior probabilities '
-                'below 1: {}'.format(settings)
+                'rate and times must be positive, the priors between 0 and 1: {}'.format(settings)
             )
         self._classes = tuple(classes)
         self._unchanged = unchanged
@@ -152,13 +149,18 @@ class EmotionFilter:
             raise ValueError(
                 'probabilities must be finite and not negative: {}'.format(probabilities)
             )
-        toward = probabilities[: len(self._classes)] / probabilities.sum()
+        probabilities = probabilities / probabilities.sum()
+        if self._unchanged:
+            # Bayes: from the even prior over the outputs, which the network learnt with, to life's.
+            share = self._settings.change_prior / len(self._classes)
+            probabilities[:-1] *= share
+            probabilities[-1] *= 1 - self._settings.change_prior
+            probabilities /= probabilities.sum()
+        toward = probabilities[: len(self._classes)]
         change = toward.sum()
-        if change <= self._settings.doubt:
-            return
-        weight = (change - self._settings.doubt) / (1 - self._settings.doubt)
-        share = 1 - np.exp(-self._settings.rate_hz * weight * elapsed_s)
-        self._belief += share * (toward / change - self._belief)
+        if change > 0:
+            moved = 1 - np.exp(-self._settings.rate_hz * change * elapsed_s)
+            self._belief += moved * (toward / change - self._belief)
 
     def _name(self, elapsed_s, is_seen):
         """Name the leading expression once it has led long enough, or at once without a face."""
