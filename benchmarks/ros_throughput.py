@@ -103,7 +103,7 @@ def run_peer(path: str, seconds: int) -> Result:
             begin = _play(watcher, [peer.pid], seconds)
             done = cpu_s([peer.pid]) - begin
             player = watcher.values('player')
-            events, lost = (int(word) for word in peer.communicate('', 60)[0].split())
+            events, lost = (int(word) for word in peer.communicate('', 60)[0].split()[-2:])
     finally:
         peer.kill()
         watcher.close()
