@@ -32,7 +32,7 @@ test:
 
 lint:
 	$(BOOTSTRAP) venv lint
-	@$(RUN) ruff format --check .
+	@$(RUN) ruff format --check --output-format concise .
 	@$(RUN) ruff check .
 	@$(RUN) vermin -q -t=3.6- --eval-annotations --no-tips --violations cs3d_ros launch
 	@$(RUN) python scripts/house_rules.py

@@ -8,6 +8,8 @@ from setuptools import Extension, setup
 KERNELS = ['cs3d_ros.events._kernels', 'cs3d_ros.simulator._kernels']
 
 setup(
+    # Not in setup.cfg, from where it comes as an object, which colcon cannot read.
+    python_requires='>=3.6',
     ext_modules=[
         Extension(name, [name.replace('.', '/') + '.pyx'], extra_compile_args=['-O3'])
         for name in KERNELS

@@ -14,8 +14,13 @@ foreach(prefix IN LISTS prefixes)
       AND EXISTS "${prefix}/share/ament_index/resource_index/packages/${PROJECT_NAME}")
     set(INSTALLED_ELSEWHERE TRUE)
     message(STATUS "${PROJECT_NAME}: ${prefix} has it, nothing to build here")
-    # An install target must exist, else colcon warns that there is none.
-    install(CODE "message(STATUS \"${PROJECT_NAME}: left to ${prefix}\")")
+    # colcon installs each package, sources its setup files and hands the same options to all.
+    foreach(shell bash sh zsh)
+      file(WRITE "${CMAKE_CURRENT_BINARY_DIR}/local_setup.${shell}" "# left to ${prefix}\n")
+      install(FILES "${CMAKE_CURRENT_BINARY_DIR}/local_setup.${shell}"
+        DESTINATION "share/${PROJECT_NAME}")
+    endforeach()
+    set(unused "${Python3_EXECUTABLE}${BUILD_TESTING}${AMENT_CMAKE_SYMLINK_INSTALL}")
     break()
   endif()
 endforeach()

@@ -101,11 +101,10 @@ def remove(venv, package):
     for path in paths:
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)
-    for folder in sorted({os.path.dirname(path) for path in paths}, key=len, reverse=True):
-        # Only folders that nothing else shares; byte code may lie there too.
-        shutil.rmtree(os.path.join(folder, '__pycache__'), ignore_errors=True)
-        with contextlib.suppress(OSError):
-            os.removedirs(folder)
+        # Folders of the package's own name are its own: include/, share/, site-packages/.
+        folder, found, _ = path.partition(os.sep + package + os.sep)
+        if found:
+            shutil.rmtree(os.path.join(folder, package), ignore_errors=True)
     for path in (_manifest(venv, package), os.path.join(venv.state, 'messages-' + package)):
         with contextlib.suppress(FileNotFoundError):
             os.remove(path)

@@ -107,7 +107,7 @@ def test_cmake_leaves_messages_to_another_prefix(tmp_path):
     subprocess.check_output(['cmake', '--install', build], env=environment)
 
     assert 'vision_msgs: {} has it, nothing to build here'.format(distribution) in said
-    assert not prefix.exists()
+    assert not (prefix / VISION).exists()
 
 
 # -- stamps

@@ -55,7 +55,7 @@ def test_unknown_section_is_refused_by_name():
 def test_setup_requires_just_what_is_pinned_to_run():
     setup = configparser.ConfigParser()
     setup.read(str(ROOT / 'setup.cfg'))
-    required = setup['options']['install_requires'].split()
+    required = setup['options']['install_requires'].strip().split('\n')
 
     assert {pins.project(row) for row in required} == {
         pins.project(row) for row in pins.pins(['run'])
