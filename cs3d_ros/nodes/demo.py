@@ -48,6 +48,7 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
         raise Cs3dError('--out {} cannot be made: {}'.format(args.out, error)) from error
     signal.signal(signal.SIGTERM, _interrupt)
     os.environ['ROS_DOMAIN_ID'] = str(free_domain())
+    os.environ.setdefault('ROS_LOG_DIR', os.path.join(os.path.abspath(args.out), 'log'))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(bringup.ros_environment())
     observer = watch(source, args.bundle, duration_s, os.path.join(args.out, 'nodes.log'))

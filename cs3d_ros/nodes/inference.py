@@ -29,8 +29,8 @@ IMAGE_DEPTH = 30  # messages, a second of them: the callback only hands them on
 class Inference(ManagedNode):
     """The node; its worker owns the recognizer while active."""
 
-    def __init__(self):
-        super().__init__('inference')
+    def __init__(self, **options):
+        super().__init__('inference', **options)
         self._recognizer = None
         self._work = None
         self._worker = None

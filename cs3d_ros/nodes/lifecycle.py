@@ -39,6 +39,14 @@ class ManagedNode(LifecycleNode):
     while the node lives on. Settings are taken as they are at `configure`; if they change before
     the activation, the node configures itself anew.
 
+    Parameters
+    ----------
+    kind : str
+        Name of the table, and of the node.
+    options
+        As `rclpy.node.Node` takes them, for several nodes in one process: ``namespace``,
+        ``parameter_overrides``, ``context``.
+
     Attributes
     ----------
     settings : dict
@@ -47,8 +55,8 @@ class ManagedNode(LifecycleNode):
         Whether the node is active.
     """
 
-    def __init__(self, kind: str):
-        super().__init__(kind)
+    def __init__(self, kind: str, **options):
+        super().__init__(kind, **options)
         self._kind = kind
         self._table = {parameter.name: parameter for parameter in parameters.TABLES[kind]}
         self.settings, self._refusals = self._declare()
@@ -90,15 +98,17 @@ class ManagedNode(LifecycleNode):
         """Return a timer on the steady clock, which simulated time does not stop."""
         return self.create_timer(period_s, callback, clock=self._steady_clock)
 
-    def output(self, kind: type, topic: str):
-        """Return a reliable publisher, silent while inactive; `cleanup` needs not free it."""
+    def output(self, kind: type, topic: str, depth: int = OUTPUT_DEPTH, managed: bool = True):
+        """Return a reliable publisher; if managed it is silent while inactive, and freed here."""
+        callbacks = PublisherEventCallbacks(
+            incompatible_qos=lambda event: self._warn_of_qos(topic, event, 'subscriber')
+        )
+        if not managed:
+            return self.create_publisher(
+                kind, topic, QoSProfile(depth=depth), event_callbacks=callbacks
+            )
         publisher = self.create_lifecycle_publisher(
-            kind,
-            topic,
-            QoSProfile(depth=OUTPUT_DEPTH),
-            event_callbacks=PublisherEventCallbacks(
-                incompatible_qos=lambda event: self._warn_of_qos(topic, event, 'subscriber')
-            ),
+            kind, topic, QoSProfile(depth=depth), event_callbacks=callbacks
         )
         self._managed_publishers.append(publisher)
         return publisher

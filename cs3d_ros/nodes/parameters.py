@@ -139,8 +139,8 @@ TABLES = {
         Parameter(
             'idle_ms',
             250.0,
-            'Silence on events after which a still period becomes a '
-            'frame; 0 waits for the next event.',
+            'Silence on events after which a still period becomes a frame; 0 waits for the next '
+            'event, which a player slower than its recording needs.',
             'ms',
             0.0,
             10000.0,

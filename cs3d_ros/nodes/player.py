@@ -10,7 +10,6 @@ import time
 from typing import Iterator
 
 from dv_ros2_msgs.msg import EventArray
-from rclpy.qos import QoSProfile
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch, RecordingError, encode_event_array
@@ -28,8 +27,8 @@ SETTLE_S = 0.5
 class Player(ManagedNode):
     """The node; one thread reads and sends, in step with the steady clock."""
 
-    def __init__(self):
-        super().__init__('player')
+    def __init__(self, **options):
+        super().__init__('player', **options)
         self._publisher = None
         self._thread = None
         self._stop = threading.Event()
@@ -42,10 +41,8 @@ class Player(ManagedNode):
             raise RecordingError('parameter path is empty: name a recording or a video to play')
         with open_source(path):
             pass
-        # Not a managed publisher: it must count its subscribers before it sends.
-        self._publisher = self.create_publisher(
-            EventArray, 'events', QoSProfile(depth=QUEUE_DEPTH)
-        )
+        # A managed publisher is enabled only after activate(), when the thread is already sending.
+        self._publisher = self.output(EventArray, 'events', QUEUE_DEPTH, managed=False)
 
     def activate(self) -> None:
         self._stop.clear()

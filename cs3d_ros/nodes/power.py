@@ -21,8 +21,8 @@ PER_INFERENCE = 'energy_per_inference'
 class Power(ManagedNode):
     """The node; two timers, one to read the meters and one to tell."""
 
-    def __init__(self):
-        super().__init__('power')
+    def __init__(self, **options):
+        super().__init__('power', **options)
         self._meter = None
         self._problems = []
         self._values = {}

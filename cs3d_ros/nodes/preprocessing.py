@@ -27,8 +27,8 @@ from cs3d_ros.pipeline import FaceFrame, Preprocessor
 class Preprocessing(ManagedNode):
     """The node; decoder and preprocessor do the work, within the callback."""
 
-    def __init__(self):
-        super().__init__('preprocessing')
+    def __init__(self, **options):
+        super().__init__('preprocessing', **options)
         self._bundle = None
         self._last_counts = {}
 

@@ -149,7 +149,7 @@ def test_foreign_images_are_counted_and_survived(peer, start, bundle):
     peer.wait(
         lambda: (
             publisher.publish(foreign)
-            or peer.statuses['inference'][-1][2].get('malformed', '0') != '0'
+            or peer.statuses.get('inference', [(0, '', {})])[-1][2].get('malformed', '0') != '0'
         )
     )
     peer.wait_status('inference', 'face/image must be mono8 of 112 x 112', level=1)
@@ -166,7 +166,7 @@ def test_backlog_is_dropped_and_counted(peer, start, bundle):
     def burst():
         for _ in range(50):
             publisher.publish(messages.image_message(image, next(stamps), ''))
-        return int(peer.statuses['inference'][-1][2].get('dropped', 0)) > 0
+        return int(peer.statuses.get('inference', [(0, '', {})])[-1][2].get('dropped', 0)) > 0
 
     peer.wait(lambda: 'inference' in peer.statuses)
     peer.wait(burst, 'dropped images')
