@@ -82,12 +82,12 @@ def restart_with_other_python():
     for minor in range(HIGHEST[1], LOWEST[1] - 1, -1):
         python = find_python('3.{}'.format(minor))
         if python:
+            say('this is Python {}.{}, taking {}'.format(*sys.version_info[:2], python))
             os.execv(python, [python] + sys.argv)
     raise BootstrapError(
-        'this is Python {}.{}, ROS 2 from PyPI needs 3.10 to 3.13: sudo apt install python3.12 '
-        'python3.12-venv python3.12-dev (or make PYTHON=/path/to/python3.12)'.format(
-            *sys.version_info[:2]
-        )
+        'this is Python {}.{}, ROS 2 from PyPI needs 3.10 to 3.13: sudo apt install python3 '
+        'python3-venv python3-dev (Debian 12 or 13, Ubuntu 22.04 or 24.04), or name another by '
+        'make PYTHON=/path/to/python3.12'.format(*sys.version_info[:2])
     )
 
 

@@ -56,7 +56,8 @@ def find_python(version):
     pyenv = os.environ.get('PYENV_ROOT', os.path.expanduser('~/.pyenv'))
     pattern = os.path.join(pyenv, 'versions', version + '.*', 'bin', 'python' + version)
     # A shim of pyenv lies on the PATH and still refuses to run unless its version is chosen.
-    candidates = [shutil.which('python' + version)] + sorted(glob.glob(pattern), reverse=True)
+    candidates = [shutil.which('python' + version), '/usr/bin/python' + version]
+    candidates += sorted(glob.glob(pattern), reverse=True)
     for candidate in filter(None, candidates):
         said = answer([candidate, '-c', ask])
         if said and said.split(' ', 1)[0] == version:

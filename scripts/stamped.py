@@ -107,8 +107,8 @@ class StampedVenv:
 
     def install_package(self):
         """Install this package editable, kernels compiled; again when their sources change."""
-        patterns = ['setup.*', 'pyproject.toml', 'package.xml', 'cs3d_ros/__init__.py']
-        patterns += ['launch/*', 'config/*', 'scripts/nodes/*']
+        # Editable: all else is read from the tree.
+        patterns = ['setup.*', 'pyproject.toml', 'cs3d_ros/__init__.py']
         digest = digest_files(find_sources(patterns) + find_kernels())
         if self.read_stamp('package') == digest and self.has_kernels():
             return
