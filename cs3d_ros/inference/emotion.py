@@ -46,7 +46,7 @@ class EmotionSettings(NamedTuple):
     """How fast estimates settle."""
 
     rate_hz: float = 6.0  # at which a sure estimate moves the belief
-    change_prior: float = 0.1  # of a clip showing a change; networks learn from balanced clips
+    change_prior: float = 0.2  # of a clip showing a change; networks learn from balanced clips
     forget_s: float = 20.0  # time constant back to the prior, while nothing is seen to change
     absent_s: float = 0.5  # the same without a face
     dwell_s: float = 0.15  # an expression is named when it has led this long
