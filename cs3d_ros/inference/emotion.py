@@ -151,7 +151,7 @@ class EmotionFilter:
             )
         probabilities = probabilities / probabilities.sum()
         if self._unchanged:
-            # Bayes: from the even prior over the outputs, which the network learnt with, to life's.
+            # Bayes: from the even prior of the outputs in training to life's.
             share = self._settings.change_prior / len(self._classes)
             probabilities[:-1] *= share
             probabilities[-1] *= 1 - self._settings.change_prior
