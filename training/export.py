@@ -177,8 +177,8 @@ moves to out. Written by `python -m training.export`.
 CS3D ({switches}), widths x {width}, {head} head, first block with {stem_filters} filters and
 stride {stem_stride}, theta {theta}, beta {beta}: {macs:.0f} M multiply-adds,
 {parameters:.0f} k parameters. Input and classes stand in the metadata of the file
-(`cs3d_ros.inference.read_bundle`). The last output, "unchanged", means that the expression does not change: stillness,
-a held apex, a blink, speech, a head in motion.
+(`cs3d_ros.inference.read_bundle`). The last output, "unchanged", means that the expression does
+not change: stillness, a held apex, a blink, speech, a head in motion.
 
 ## What it learnt from
 {train_clips} clips of {train_identities} rendered people (morphable face with skins, one light;
