@@ -20,10 +20,8 @@ from cs3d_ros import Cs3dError
 from cs3d_ros.events import MessageError
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.nodes import messages
-from cs3d_ros.nodes.lifecycle import ManagedNode, run
+from cs3d_ros.nodes.lifecycle import BURST, ManagedNode, run
 from cs3d_ros.pipeline import Recognizer
-
-IMAGE_DEPTH = 30  # messages, a second of them: the callback only hands them on
 
 
 class Inference(ManagedNode):
@@ -43,16 +41,18 @@ class Inference(ManagedNode):
         engine = open_engine(self.settings['bundle'] or SHIPPED_BUNDLE, self.settings['threads'])
         self._bundle = engine.bundle
         self._recognizer = Recognizer(engine)
-        self._emotion = self.output(Expression, 'emotion')
-        self._distribution = self.output(Classification, 'emotion/distribution')
+        self._emotion = self.output(Expression, 'emotion', BURST)
+        self._distribution = self.output(Classification, 'emotion/distribution', BURST)
 
     def activate(self) -> None:
         self._recognizer.reset()
+        self._loss = messages.LossCount()
+        self._missed = self._counts['dropped']
         self._begin_interval()
         self._work = queue.Queue(self.settings['queue_frames'])
         self._worker = threading.Thread(target=self._recognize, name='inference', daemon=True)
         self._worker.start()
-        self._images = self.input(Image, 'face/image', self._on_image, IMAGE_DEPTH)
+        self._images = self.input(Image, 'face/image', self._on_image, BURST)
 
     def deactivate(self) -> None:
         self.destroy_subscription(self._images)
@@ -62,7 +62,8 @@ class Inference(ManagedNode):
     def cleanup(self) -> None:
         self._recognizer = None
 
-    def _on_image(self, message: Image) -> None:
+    def _on_image(self, message: Image, info) -> None:
+        self._loss.push(info)
         self._counts['images'] += 1
         try:
             image = messages.image_array(message, self._bundle.size)
@@ -115,6 +116,7 @@ class Inference(ManagedNode):
         self._begin_interval()
         values = dict(
             self._counts,
+            images_lost=self._loss.lost,
             bundle=self._bundle.path,
             inferences=self._recognizer.inferences,
             skipped=self._recognizer.skipped,
@@ -129,6 +131,15 @@ class Inference(ManagedNode):
             )
         if fault:
             return messages.WARN, fault, values
+        missed = self._counts['dropped'] + self._loss.lost
+        new_missed, self._missed = missed - self._missed, missed
+        if new_missed:
+            return (
+                messages.WARN,
+                '{} images missed: the network is too slow for this machine, or queue_frames '
+                'too short'.format(new_missed),
+                values,
+            )
         return messages.OK, 'recognizing' if latencies else 'no face images', values
 
 

@@ -28,6 +28,8 @@ from cs3d_ros.nodes import messages, parameters
 
 DIAGNOSTICS_PERIOD_S = 1.0
 OUTPUT_DEPTH = 10  # messages a slow subscriber may fall behind
+# Messages that may come at once: an event after ten silent seconds closes 300 periods.
+BURST = 400
 
 
 class ManagedNode(LifecycleNode):

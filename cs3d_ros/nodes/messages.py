@@ -22,6 +22,20 @@ _NS = 1_000_000_000
 OK, WARN, ERROR = DiagnosticStatus.OK, DiagnosticStatus.WARN, DiagnosticStatus.ERROR
 
 
+class LossCount:
+    """How many messages of one publisher did not arrive, by the gaps in their numbers."""
+
+    def __init__(self):
+        self.lost = 0
+        self._last = None
+
+    def push(self, info) -> None:
+        """Take what came with a message; before Jazzy that holds no number, and 0 stays."""
+        last, self._last = self._last, info.get('publication_sequence_number')
+        if self._last is not None and last is not None and self._last > last + 1:
+            self.lost += self._last - last - 1
+
+
 def time_message(ns: int) -> Time:
     """Return a stamp of int64 nanoseconds."""
     return Time(sec=int(ns) // _NS, nanosec=int(ns) % _NS)

@@ -153,7 +153,7 @@ TABLES = {
         Parameter('threads', 2, 'Threads of the engine.', '', 1, 64),
         Parameter(
             'queue_frames',
-            8,
+            16,
             'Face images that may wait for the network before new ones are dropped.',
             '',
             1,

@@ -20,7 +20,7 @@ from cs3d_ros.face import Box
 from cs3d_ros.inference import SHIPPED_BUNDLE, read_bundle
 from cs3d_ros.nodes import messages
 from cs3d_ros.nodes.clocks import TICK_S, ClockMap, Silence
-from cs3d_ros.nodes.lifecycle import ManagedNode, run
+from cs3d_ros.nodes.lifecycle import BURST, ManagedNode, run
 from cs3d_ros.pipeline import FaceFrame, Preprocessor
 
 
@@ -41,8 +41,8 @@ class Preprocessing(ManagedNode):
                 '0, got {}'.format(self.settings['roi'])
             )
         self._roi = roi if any(roi) else None
-        self._image = self.output(Image, 'face/image')
-        self._roi_publisher = self.output(NormalizedRegionOfInterest2D, 'face/roi')
+        self._image = self.output(Image, 'face/image', BURST)
+        self._roi_publisher = self.output(NormalizedRegionOfInterest2D, 'face/roi', BURST)
         self._overlay = self.output(Image, 'face/overlay')
 
     def activate(self) -> None:
@@ -51,8 +51,8 @@ class Preprocessing(ManagedNode):
         self._sensor_clock = ClockMap()
         self._silence = Silence()
         self._canvas = None
-        self._lost = self._sizes = 0
-        self._last_sequence = None
+        self._loss = messages.LossCount()
+        self._sizes = 0
         self._fault = ''
         self._begin_s, self._busy_s, self._last_counts = time.monotonic(), 0.0, {}
         self._events = self.input(
@@ -74,7 +74,7 @@ class Preprocessing(ManagedNode):
 
     def _on_events(self, data: bytes, info) -> None:
         begin_s = time.monotonic()
-        self._count_lost(info)
+        self._loss.push(info)
         resets = self._decoder.counts.clock_resets
         try:
             batch = self._decoder.push(data)
@@ -159,15 +159,11 @@ class Preprocessing(ManagedNode):
             )
         )
 
-    def _count_lost(self, info) -> None:
-        sequence = info.get('publication_sequence_number')  # absent before Jazzy
-        last, self._last_sequence = self._last_sequence, sequence
-        if sequence is not None and last is not None and sequence > last + 1:
-            self._lost += sequence - last - 1
-
     def report(self):
         counts = dict(
-            self._decoder.counts._asdict(), messages_lost=self._lost, sensor_changes=self._sizes
+            self._decoder.counts._asdict(),
+            messages_lost=self._loss.lost,
+            sensor_changes=self._sizes,
         )
         if self._preprocessor:
             counts.update(self._preprocessor.counts._asdict())

@@ -170,7 +170,8 @@ def test_backlog_is_dropped_and_counted(peer, start, bundle):
 
     peer.wait(lambda: 'inference' in peer.statuses)
     peer.wait(burst, 'dropped images')
-    values = peer.wait_status('inference')
+    peer.wait(lambda: any('images missed' in words for _, words, _ in peer.statuses['inference']))
+    values = peer.statuses['inference'][-1][2]
     assert int(values['images']) > int(values['dropped'])
     graph.check()
 

@@ -1,10 +1,11 @@
 import numpy as np
 import pytest
 from hri_msgs.msg import Expression, NormalizedRegionOfInterest2D
-from moving import SENSOR
+from moving import PERIOD_NS, SENSOR, moving_events
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 
+from cs3d_ros.events import EventBatch, write_recording
 from cs3d_ros.face import Box
 from cs3d_ros.inference import open_engine
 from cs3d_ros.nodes import messages
@@ -111,6 +112,28 @@ def test_still_camera_still_gives_frames(peer, start, recording, bundle):
     count = len(images)
     peer.wait(lambda: len(images) > count + 30, 'frames of stillness')
     assert set(images[-1].data) == {128}
+
+
+def test_long_silence_that_ends_loses_no_frame(peer, start, tmp_path, bundle):
+    """All periods of the silence come at once, as the node is told to wait for events."""
+    events = moving_events(15, 9)
+    later = EventBatch(
+        events.x, events.y, events.t + 9_000_000_000, events.p, events.width, events.height
+    )
+    path = str(tmp_path / 'silent.npz')
+    write_recording(path, [events, later], *SENSOR)
+    images = peer.listen(Image, 'face/image')
+    start(
+        preprocessing={'bundle': bundle, 'roi': ROI, 'idle_ms': 0.0},
+        inference={'bundle': bundle, 'queue_frames': 1000},
+    )
+    peer.wait_publishers('face/image')
+    peer.wait_status('inference', 'no face images')
+    start(player={'path': path, 'rate': 3.0})
+    periods = (int(later.t[-1]) // PERIOD_NS) - (int(events.t[0]) // PERIOD_NS)
+    peer.wait(lambda: len(images) >= periods, 'all images')
+    assert set(np.diff(stamps_ns(images))) == {PERIOD_NS}
+    peer.wait_status('inference', images=periods, images_lost=0, dropped=0)
 
 
 def test_overlay_is_drawn_for_whoever_looks(peer, start, recording, bundle):
