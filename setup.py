@@ -5,13 +5,18 @@ from glob import glob
 from setuptools import Extension, setup
 
 # No cythonize(): it prints, and colcon reads this script's output. setuptools calls Cython itself.
-KERNELS = ['cs3d_ros.events._kernels', 'cs3d_ros.simulator._kernels']
+KERNELS = ['cs3d_ros.events._codecs', 'cs3d_ros.events._kernels', 'cs3d_ros.simulator._kernels']
 
 setup(
     # Not in setup.cfg, from where it comes as an object, which colcon cannot read.
     python_requires='>=3.6',
     ext_modules=[
-        Extension(name, [name.replace('.', '/') + '.pyx'], extra_compile_args=['-O3'])
+        Extension(
+            name,
+            [name.replace('.', '/') + '.pyx'],
+            depends=sorted(glob('cs3d_ros/events/*.h')),
+            extra_compile_args=['-O3'],
+        )
         for name in KERNELS
     ],
     data_files=[

@@ -66,6 +66,106 @@ def encode_event_array(batch, stamp_ns=0, frame_id='', order='<'):
     return bytes(cdr.data)
 
 
+def encode_event_packet(
+    payload, width, height, encoding, seq=0, time_base_ns=0, stamp_ns=0, frame_id='', order='<'
+):
+    """Return the CDR bytes of an EventPacket, member by member."""
+    cdr = CdrWriter(order)
+    cdr.put('i', stamp_ns // 10**9)
+    cdr.put('I', stamp_ns % 10**9)
+    cdr.put_string(frame_id)
+    cdr.put('I', height)
+    cdr.put('I', width)
+    cdr.put('Q', seq)
+    cdr.put('Q', time_base_ns)
+    cdr.put_string(encoding)
+    cdr.put('?', False)
+    cdr.put('I', len(payload))
+    return bytes(cdr.data) + payload
+
+
+class WordDecoder:
+    """
+    EVT3, or `libcaer_cmp`, word by word, as their documentation tells it.
+
+    ``events`` fills with (x, y, t_us, p) of everything that lies inside the sensor and does not go
+    back in time; before the time is known, and a coordinate, nothing is told.
+    """
+
+    def __init__(self, width, height, is_evt3=True):
+        self.width, self.height, self.is_evt3 = width, height, is_evt3
+        self.turns = 0
+        self.high = self.low = self.row = self.base = None
+        self.sign = 0
+        self.events = []
+        self.outside = self.backwards = self.triggers = self.unknown = 0
+
+    def push(self, words):
+        """Take the next words; a payload of `libcaer_cmp` begins its time anew."""
+        if not self.is_evt3:
+            self.high = self.low = 0
+        meaning = (
+            ['row', '', 'one', 'base', 'v12', 'v8', 'low', 'fill', 'high', '', 'trigger']
+            + ['', '', '', 'fill', 'fill']
+            if self.is_evt3
+            else ['high', 'low', 'row', 'one', 'base', 'v8', 'v12'] + [''] * 9
+        )
+        for word in words:
+            getattr(self, '_' + (meaning[word >> 12] or 'strange'))(word & 0xFFF)
+
+    def _strange(self, _):
+        self.unknown += 1
+
+    def _fill(self, _):
+        pass
+
+    def _trigger(self, _):
+        self.triggers += 1
+
+    def _high(self, value):
+        if value == self.high:
+            return
+        if self.is_evt3 and self.high is not None and self.high - value > 10:
+            self.turns += 1
+        self.high = value
+        self.low = None if self.low is None else 0
+
+    def _low(self, value):
+        self.low = value if self.high is not None else None
+
+    def _row(self, value):
+        self.row = value & 0x7FF
+
+    def _base(self, value):
+        self.base, self.sign = value & 0x7FF, value >> 11
+
+    def _one(self, value):
+        self._emit(value & 0x7FF, value >> 11)
+
+    def _v12(self, value, size=12):
+        for bit in range(size):
+            if value >> bit & 1:
+                self._emit(None if self.base is None else self.base + bit, self.sign)
+        if self.base is not None:
+            self.base += size
+
+    def _v8(self, value):
+        self._v12(value & 0xFF, 8)
+
+    def _emit(self, own, p):
+        if None in (own, self.row, self.high, self.low):
+            self.unknown += 1
+            return
+        x, y = (own, self.row) if self.is_evt3 else (self.row, own)
+        t = (self.turns << 24) + (self.high << 12) + self.low
+        if x >= self.width or y >= self.height:
+            self.outside += 1
+        elif self.events and t < self.events[-1][2]:
+            self.backwards += 1
+        else:
+            self.events.append((x, y, t, p))
+
+
 def event_frame(batch, cx, cy, side, roll, size, step):
     """Return the event frame of a square, event by event."""
     counts = np.zeros((size, size), int)

@@ -5,13 +5,20 @@ Compiled loops over events: check, decode, encode, count.
 Callers own all checks of lengths and dtypes; nothing here allocates or raises. Slow obvious twins
 stand in ``test/naive.py``.
 """
-from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint8_t, INT64_MIN
+from libc.stdint cimport int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t, INT64_MIN
 from libc.string cimport memcpy
 
 # Byte offsets of an element of ``Event[]`` in XCDR1, counted from the first element; every member
 # aligns to its own size, so x and y of elements 1, 2, ... follow the polarity of their predecessor.
 DEF STRIDE = 16
 DEF NS_PER_S = 1000000000
+DEF BLOCK = 256  # elements that are decoded anew, one by one, where one of them is to be dropped
+
+cdef extern from '_event_elements.h' nogil:
+    enum: CS3D_ELEMENTS_AT_ONCE
+    bint decode_within_second(const uint8_t *place, long count, int32_t sec, uint32_t width,
+                              uint32_t height, int64_t last_ns, uint16_t *x, uint16_t *y,
+                              int64_t *t, uint8_t *p)
 
 
 cdef inline uint16_t load_u16(const uint8_t *at, bint swap) noexcept nogil:
@@ -75,6 +82,65 @@ def keep_valid(const uint16_t[::1] x, const uint16_t[::1] y, const int64_t[::1] 
     return kept, outside, backwards
 
 
+cdef class CdrReader:
+    """
+    Reader of the plain CDR bytes of a message, in either byte order, from its header on.
+
+    Every read raises ``IndexError`` with the end it needed if the bytes end before; ``at`` is the
+    offset in bytes from the start of the buffer, that of the encapsulation.
+    """
+    cdef const uint8_t[::1] data
+    cdef readonly Py_ssize_t at
+    cdef readonly bint is_swapped
+
+    def __init__(self, const uint8_t[::1] data):
+        self.data = data
+        self.at = 0
+        self.need(4)
+        self.is_swapped = data[1] == 0
+        self.at = 4
+
+    cpdef Py_ssize_t need(self, Py_ssize_t size) except -1:
+        """Return the offset after as many more bytes, which must be there."""
+        if size > self.data.shape[0] - self.at:
+            raise IndexError(self.at + size)
+        return self.at + size
+
+    cdef int align(self, Py_ssize_t size) except -1:
+        # Members align to their own size, counted from the end of the encapsulation.
+        self.at += -(self.at - 4) & (size - 1)
+        self.need(size)
+        return 0
+
+    def uint8(self):
+        self.need(1)
+        self.at += 1
+        return self.data[self.at - 1]
+
+    def uint32(self):
+        self.align(4)
+        self.at += 4
+        return load_u32(&self.data[self.at - 4], self.is_swapped)
+
+    def int32(self):
+        return <int32_t><uint32_t>self.uint32()
+
+    def uint64(self):
+        cdef uint64_t low, high
+        self.align(8)
+        self.at += 8
+        low = load_u32(&self.data[self.at - 8], self.is_swapped)
+        high = load_u32(&self.data[self.at - 4], self.is_swapped)
+        return low << 32 | high if self.is_swapped else high << 32 | low
+
+    def string(self):
+        """Return the bytes of a string, without its closing zero, which counts."""
+        cdef Py_ssize_t size = self.uint32(), start = self.at
+        self.need(size)
+        self.at += size
+        return bytes(self.data[start : start + max(0, size - 1)])
+
+
 cdef inline int64_t decode_time(const uint8_t *element, bint swap) noexcept nogil:
     return (<int64_t><int32_t>load_u32(element + 4, swap)) * NS_PER_S + load_u32(element + 8, swap)
 
@@ -84,33 +150,35 @@ def element_time(const uint8_t[::1] data, Py_ssize_t start, bint swap):
     return decode_time(&data[start], swap)
 
 
-cdef (Py_ssize_t, Py_ssize_t, Py_ssize_t) decode_elements(
-        const uint8_t *first, Py_ssize_t n, bint swap, uint32_t width, uint32_t height,
-        int64_t last, uint16_t *out_x, uint16_t *out_y, int64_t *out_t,
-        uint8_t *out_p) noexcept nogil:
-    cdef Py_ssize_t k, kept = 0, outside = 0, backwards = 0
-    cdef const uint8_t *element = first
-    cdef const uint8_t *place = first
+cdef struct Dropped:
+    Py_ssize_t outside
+    Py_ssize_t backwards
+
+
+cdef Py_ssize_t decode_each(const uint8_t *place, Py_ssize_t n, bint swap, uint32_t width,
+                            uint32_t height, int64_t last, uint16_t *out_x, uint16_t *out_y,
+                            int64_t *out_t, uint8_t *out_p, Dropped *dropped) noexcept nogil:
+    """Decode elements that are not the first of a message; return how many were kept."""
+    cdef Py_ssize_t k, kept = 0
     cdef uint16_t x, y
     cdef int64_t t
     for k in range(n):
         x = load_u16(place, swap)
         y = load_u16(place + 2, swap)
-        t = decode_time(element, swap)
+        t = decode_time(place + 2, swap)
         out_x[kept] = x
         out_y[kept] = y
         out_t[kept] = t
-        out_p[kept] = element[12] != 0
+        out_p[kept] = place[14] != 0
         if x >= width or y >= height:
-            outside += 1
+            dropped.outside += 1
         elif t < last:
-            backwards += 1
+            dropped.backwards += 1
         else:
             last = t
             kept += 1
-        element += STRIDE
-        place = element - 2
-    return kept, outside, backwards
+        place += STRIDE
+    return kept
 
 
 def decode_event_array(const uint8_t[::1] data, Py_ssize_t start, Py_ssize_t n, bint swap,
@@ -120,18 +188,35 @@ def decode_event_array(const uint8_t[::1] data, Py_ssize_t start, Py_ssize_t n, 
 
     Returns (kept, outside, reversed) as ``keep_valid`` does.
     """
-    cdef Py_ssize_t kept, outside, backwards
+    cdef Py_ssize_t k = 1, kept = 0, size, more
+    cdef const uint8_t *place
+    cdef uint8_t first[STRIDE]
+    cdef Dropped dropped
     with nogil:
-        # Two calls, so that the compiler specialises the loop for the common byte order.
-        if swap:
-            kept, outside, backwards = decode_elements(
-                &data[start], n, True, width, height, last,
-                &out_x[0], &out_y[0], &out_t[0], &out_p[0])
-        else:
-            kept, outside, backwards = decode_elements(
-                &data[start], n, False, width, height, last,
-                &out_x[0], &out_y[0], &out_t[0], &out_p[0])
-    return kept, outside, backwards
+        dropped.outside = dropped.backwards = 0
+        # The first element, laid out as the others are.
+        place = &data[start]
+        memcpy(first, place, 4)
+        memcpy(first + 6, place + 4, 9)
+        kept = decode_each(first, 1, swap, width, height, last, &out_x[0], &out_y[0], &out_t[0],
+                           &out_p[0], &dropped)
+        while k < n:
+            place = &data[start] + k * STRIDE - 2
+            if kept:
+                last = out_t[kept - 1]
+            # The last element may end with the buffer, before its padding.
+            size = min(BLOCK, (n - 1 - k) // CS3D_ELEMENTS_AT_ONCE * CS3D_ELEMENTS_AT_ONCE)
+            if not swap and size and decode_within_second(
+                    place, size, <int32_t>load_u32(place + 6, False), width, height, last,
+                    &out_x[kept], &out_y[kept], &out_t[kept], &out_p[kept]):
+                more = size
+            else:
+                size = min(BLOCK, n - k)
+                more = decode_each(place, size, swap, width, height, last, &out_x[kept],
+                                   &out_y[kept], &out_t[kept], &out_p[kept], &dropped)
+            kept += more
+            k += size
+    return kept, dropped.outside, dropped.backwards
 
 
 def encode_event_array(const uint16_t[::1] x, const uint16_t[::1] y, const int64_t[::1] t,

@@ -8,6 +8,7 @@ from cs3d_ros.events import _kernels
 
 COLUMN_TYPES = {'x': np.uint16, 'y': np.uint16, 't': np.int64, 'p': np.uint8}
 MAX_SIDE = 1 << 16  # coordinates are uint16
+NO_TIME = np.iinfo(np.int64).min  # before any event
 
 _FAULTS = {
     1: 'event {i} at ({x}, {y}) lies outside the sensor of {w} x {h}',

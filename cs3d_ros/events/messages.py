@@ -1,10 +1,14 @@
 """
 Bytes of driver messages to events and back, without message objects.
 
-``dv_ros2_msgs/EventArray`` (dvs_msgs and prophesee_event_msgs have the same fields) arrives as the
-CDR bytes of a raw subscription. In XCDR1 a struct has no alignment of its own: every member aligns
-to its own size, counted from the end of the four encapsulation bytes. So ``Event[]`` has a stride
-of 16 bytes, but x and y of the first element sit elsewhere than those of all others.
+``EventArray`` (of dv_ros2_msgs; dvs_msgs and prophesee_event_msgs have the same fields) and
+``event_camera_msgs/EventPacket`` arrive as the CDR bytes of a raw subscription. In XCDR1 a struct
+has no alignment of its own: every member aligns to its own size, counted from the end of the four
+encapsulation bytes. So ``Event[]`` has a stride of 16 bytes, but x and y of the first element sit
+elsewhere than those of all others.
+
+Event times are the sensor's. ``header.stamp`` never is: EventPacket's is the host's time of
+arrival, and that of dv-ros2's EventArray is wrong.
 
 Source: OMG CDR (formal/2004-03-15, 15.3.1); checked against rclpy's own serializer in the tests.
 """
@@ -16,13 +20,22 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import _kernels
-from cs3d_ros.events.batch import MAX_SIDE, EventBatch
+from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch
+from cs3d_ros.events.codecs import (
+    CLOCK_RESET_NS,
+    CODECS,
+    CodecCounts,
+    encode_evt3,
+    open_codec,
+)
 
-ENCAPSULATION_SIZE = 4
 ELEMENT_SIZE = 16  # stride of Event[] on the wire, bytes
 LAST_ELEMENT_SIZE = 13  # nothing pads the last polarity
-CLOCK_RESET_NS = 1_000_000_000  # a message this far back is a new clock, not jitter
-NO_TIME = np.iinfo(np.int64).min
+TRIGGER_SIZE = 8  # bytes of a trigger in an EventPacket of that encoding
+ENCODINGS = ('evt3', 'libcaer_cmp', 'libcaer', 'mono', 'trigger')  # that drivers send
+LATEST_TIME_BASE_NS = 1 << 62  # 146 years; what a payload adds to it still fits int64
+LONGEST_LOSS_NS = 24 * 3600 * 10**9  # beyond it the host's clock was set, and tells nothing
+NS_PER_S = 1_000_000_000
 
 
 class MessageError(Cs3dError):
@@ -30,79 +43,41 @@ class MessageError(Cs3dError):
 
 
 class EventCounts(NamedTuple):
-    """What an :class:`EventArrayDecoder` has seen since it was made."""
+    """What a decoder of messages has seen since it was made."""
 
     messages: int = 0
     events: int = 0  # handed on
     malformed: int = 0  # messages refused
+    lost: int = 0  # messages that their own numbers say are missing
     out_of_bounds: int = 0  # events dropped: outside the sensor
     time_reversed: int = 0  # events dropped: older than their predecessor
-    clock_resets: int = 0  # times a message began over a second back, and the stream anew
+    triggers: int = 0  # edges of external signals, skipped
+    unknown: int = 0  # words skipped: no known kind, or before time and place were told
+    clock_resets: int = 0  # times the stream began anew, further back or with a new driver
 
 
-class _Layout(NamedTuple):
-    """Where a message keeps what; offsets in bytes from the start of the buffer."""
-
-    swap: bool
-    width: int
-    height: int
-    count: int
-    frame_id: bytes
-    events_at: int
-
-
-def _layout(data: memoryview) -> _Layout:
-    """Return the layout of an EventArray, having checked that all of it is there."""
-
-    def need(end, what):
-        if end > len(data):
-            raise MessageError(
-                'EventArray ends inside its {}: {} of {} bytes; is the topic of another type, or '
-                'was the message cut?'.format(what, len(data), end)
-            )
-
-    need(ENCAPSULATION_SIZE, 'encapsulation')
-    if data[0] != 0 or data[1] > 1:
-        raise MessageError(
-            'EventArray must be plain CDR (00 00 or 00 01), got {:02x} {:02x}: is the topic of '
-            'another type?'.format(data[0], data[1])
-        )
-    order = '<' if data[1] else '>'
-    need(16, 'header')
-    (frame_id_size,) = struct.unpack_from(order + 'I', data, 12)
-    sizes_at = 16 + frame_id_size + -frame_id_size % 4
-    need(sizes_at + 12, 'header')
-    height, width, count = struct.unpack_from(order + '3I', data, sizes_at)
-    if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-        raise MessageError(
-            'EventArray tells a sensor of {} x {}, 1 to {} expected: set width and height in the '
-            'driver'.format(width, height, MAX_SIDE)
-        )
-    events_at = sizes_at + 12
-    if count:
-        need(events_at + ELEMENT_SIZE * (count - 1) + LAST_ELEMENT_SIZE, 'events')
-    frame_id = bytes(data[16 : 16 + max(0, frame_id_size - 1)])  # its NUL counts
-    return _Layout(order == '>', width, height, count, frame_id, events_at)
-
-
-class EventArrayDecoder:
+class MessageDecoder:
     """
-    Decoder of one topic of ``EventArray`` messages; times never decrease across messages.
+    Decoder of one topic of messages; event times never decrease across them.
 
     A message that begins more than a second before the last event means a clock that was reset
     (a driver restarted, a recording looped): it is counted and the stream starts anew.
 
-    Examples
-    --------
-    >>> decoder = EventArrayDecoder()
-    >>> decoder.push(encode_event_array(EventBatch.empty(346, 260)))
-    EventBatch(0 events, 346 x 260)
+    Attributes
+    ----------
+    counts : EventCounts
+    frame_id : str
+        Of the last whole message.
+    stamp_ns : int
+        ``header.stamp`` of the last whole message, ns. No time of events.
     """
+
+    TYPE = ''
 
     def __init__(self):
         self.counts = EventCounts()
-        self.frame_id = ''  # of the last whole message
-        self._last_ns = NO_TIME
+        self.frame_id = ''
+        self.stamp_ns = 0
 
     def push(self, data: bytes) -> EventBatch:
         """
@@ -111,40 +86,65 @@ class EventArrayDecoder:
         Raises
         ------
         MessageError
-            If the bytes are no whole EventArray; the decoder goes on with the next message.
+            If the bytes are no whole message; the decoder goes on with the next one.
         """
-        counts = self.counts
+        self._part = 'header'  # that is read; for the error if the bytes end
         try:
-            layout = _layout(memoryview(data))
-        except MessageError:
+            return self._decode(_Message(data, self.TYPE))
+        except (IndexError, MessageError) as error:
+            counts = self.counts
             self.counts = counts._replace(
                 messages=counts.messages + 1, malformed=counts.malformed + 1
             )
-            raise
-        self.frame_id = layout.frame_id.decode(errors='replace')
-        if not layout.count:
-            self.counts = counts._replace(messages=counts.messages + 1)
-            return EventBatch.empty(layout.width, layout.height)
+            if isinstance(error, MessageError):
+                raise
+            raise MessageError(
+                '{} ends inside its {}: {} of {} bytes; is the topic of another type, or was the '
+                'message cut?'.format(self.TYPE, self._part, len(data), error)
+            ) from error
 
-        raw = np.frombuffer(data, np.uint8)
-        first_ns = _kernels.element_time(raw, layout.events_at, layout.swap)
-        reset = self._last_ns != NO_TIME and first_ns < self._last_ns - CLOCK_RESET_NS
-        if reset:
+    def _decode(self, cdr: '_Message') -> EventBatch:
+        raise NotImplementedError
+
+
+class EventArrayDecoder(MessageDecoder):
+    """
+    Decoder of one topic of ``EventArray`` messages.
+
+    Examples
+    --------
+    >>> decoder = EventArrayDecoder()
+    >>> decoder.push(encode_event_array(EventBatch.empty(346, 260)))
+    EventBatch(0 events, 346 x 260)
+    """
+
+    TYPE = 'EventArray'
+
+    def __init__(self):
+        super().__init__()
+        self._last_ns = NO_TIME
+
+    def _decode(self, message):
+        cdr, raw = message.cdr, message.raw
+        width, height = message.sensor()
+        count = cdr.uint32()
+        start, self._part = cdr.at, 'events'
+        if count:
+            cdr.need(ELEMENT_SIZE * (count - 1) + LAST_ELEMENT_SIZE)
+        self.frame_id, self.stamp_ns = message.frame_id, message.stamp_ns
+        counts = self.counts
+        if not count:
+            self.counts = counts._replace(messages=counts.messages + 1)
+            return EventBatch.empty(width, height)
+
+        first_ns = _kernels.element_time(raw, start, cdr.is_swapped)
+        is_reset = self._last_ns != NO_TIME and first_ns < self._last_ns - CLOCK_RESET_NS
+        if is_reset:
             self._last_ns = NO_TIME
-        x, y = (np.empty(layout.count, np.uint16) for _ in 'xy')
-        t, p = np.empty(layout.count, np.int64), np.empty(layout.count, np.uint8)
+        x, y = np.empty(count, np.uint16), np.empty(count, np.uint16)
+        t, p = np.empty(count, np.int64), np.empty(count, np.uint8)
         kept, outside, backwards = _kernels.decode_event_array(
-            raw,
-            layout.events_at,
-            layout.count,
-            layout.swap,
-            layout.width,
-            layout.height,
-            self._last_ns,
-            x,
-            y,
-            t,
-            p,
+            raw, start, count, cdr.is_swapped, width, height, self._last_ns, x, y, t, p
         )
         if kept:
             self._last_ns = int(t[kept - 1])
@@ -153,11 +153,138 @@ class EventArrayDecoder:
             events=counts.events + kept,
             out_of_bounds=counts.out_of_bounds + outside,
             time_reversed=counts.time_reversed + backwards,
-            clock_resets=counts.clock_resets + reset,
+            clock_resets=counts.clock_resets + is_reset,
         )
-        return EventBatch.trusted(
-            x[:kept], y[:kept], t[:kept], p[:kept], layout.width, layout.height
-        )
+        return EventBatch.trusted(x[:kept], y[:kept], t[:kept], p[:kept], width, height)
+
+
+class EventPacketDecoder(MessageDecoder):
+    """
+    Decoder of one topic of ``EventPacket`` messages, in any encoding that drivers send.
+
+    Numbers (``seq``) that were left out count as lost. What the decoder then knows no longer, such
+    as the row of the next events, it waits for. Numbers that go back mean another driver.
+
+    Examples
+    --------
+    >>> decoder = EventPacketDecoder()
+    >>> decoder.push(encode_event_packet(EventBatch.empty(346, 260)))
+    EventBatch(0 events, 346 x 260)
+    """
+
+    TYPE = 'EventPacket'
+
+    def __init__(self):
+        super().__init__()
+        self._codec, self._codec_counts = None, CodecCounts()
+        self._sensor = None  # encoding, width, height
+        self._seq = None
+        self._last_stamp_ns = 0
+
+    def _decode(self, message):
+        cdr, raw = message.cdr, message.raw
+        width, height = message.sensor()
+        seq, time_base_ns = cdr.uint64(), cdr.uint64()
+        encoding = cdr.string().decode(errors='replace')
+        is_bigendian = cdr.uint8()
+        size = cdr.uint32()
+        self._part = 'events'
+        payload = raw[cdr.at : cdr.need(size)]
+        if encoding not in ENCODINGS:
+            raise MessageError(
+                'EventPacket has the encoding {!r}, known are {}: set one of these in the '
+                'driver'.format(encoding, ', '.join(ENCODINGS))
+            )
+        word_size = TRIGGER_SIZE if encoding == 'trigger' else CODECS[encoding].word_size
+        if size % word_size:
+            raise MessageError(
+                'EventPacket of {} has {} bytes of events, no multiple of {}: was it cut?'.format(
+                    encoding, size, word_size
+                )
+            )
+        if time_base_ns >= LATEST_TIME_BASE_NS:
+            raise MessageError(
+                'EventPacket has the time base {} ns, below {} expected: is the clock of the '
+                "driver's host right?".format(time_base_ns, LATEST_TIME_BASE_NS)
+            )
+        self.frame_id, self.stamp_ns = message.frame_id, message.stamp_ns
+        if encoding == 'trigger':
+            counts = self.counts
+            self.counts = counts._replace(
+                messages=counts.messages + 1, triggers=counts.triggers + size // word_size
+            )
+            return EventBatch.empty(width, height)
+        if is_bigendian:
+            payload = payload.reshape(-1, word_size)[:, ::-1].copy().ravel()
+        missed = self._follow(seq, encoding, width, height)
+        return self._decode_payload(payload, time_base_ns, missed)
+
+    def _follow(self, seq, encoding, width, height) -> int:
+        """Make the codec ready for the packet with this number; return how many are missing."""
+        missed = 0 if self._seq is None else seq - self._seq - 1
+        self._seq = seq
+        if (encoding, width, height) != self._sensor:
+            self._sensor = encoding, width, height
+            self._codec, self._codec_counts = open_codec(*self._sensor), CodecCounts()
+        elif missed < 0:
+            self._codec.reset()
+        elif missed:
+            self._codec.lost()
+        return max(0, missed)
+
+    def _decode_payload(self, payload, time_base_ns, missed):
+        last_ns, elapsed_ns = self._codec.last_ns, self.stamp_ns - self._last_stamp_ns
+        batch = self._codec.push(payload, time_base_ns)
+        if missed and len(batch) and elapsed_ns < LONGEST_LOSS_NS:
+            batch = self._codec.follow_turns(batch, last_ns + elapsed_ns)
+        self._last_stamp_ns = self.stamp_ns
+        counts = self.counts._asdict()
+        for name, now, then in zip(CodecCounts._fields, self._codec.counts, self._codec_counts):
+            counts[name] += now - then
+        counts['messages'] += 1
+        counts['lost'] += missed
+        self.counts, self._codec_counts = EventCounts(**counts), self._codec.counts
+        return batch
+
+
+class _Message:
+    """A reader of a message's bytes, past its header."""
+
+    __slots__ = ('cdr', 'raw', 'type_name', 'stamp_ns', 'frame_id')
+
+    def __init__(self, data, type_name):
+        self.type_name = type_name
+        self.raw = np.frombuffer(data, np.uint8)
+        self.cdr = cdr = _kernels.CdrReader(self.raw)
+        if self.raw[0] != 0 or self.raw[1] > 1:
+            raise MessageError(
+                '{} must be plain CDR (00 00 or 00 01), got {:02x} {:02x}: is the topic of '
+                'another type?'.format(type_name, self.raw[0], self.raw[1])
+            )
+        sec, nanosec = cdr.int32(), cdr.uint32()
+        self.stamp_ns = sec * NS_PER_S + nanosec
+        self.frame_id = cdr.string().decode(errors='replace')
+
+    def sensor(self):
+        """Return the sensor's width and height, which come next."""
+        height, width = self.cdr.uint32(), self.cdr.uint32()
+        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
+            raise MessageError(
+                '{} tells a sensor of {} x {}, 1 to {} expected: set width and height in the '
+                'driver'.format(self.type_name, width, height, MAX_SIDE)
+            )
+        return width, height
+
+
+def _pack_header(stamp_ns: int, frame_id: str) -> bytes:
+    """Return encapsulation and header in little-endian CDR, padded for an integer to follow."""
+    if not -(1 << 31) <= stamp_ns // NS_PER_S < 1 << 31:
+        raise ValueError('times must fit int32 seconds, got {} ns'.format(stamp_ns))
+    name = frame_id.encode() + b'\0'
+    header = struct.pack(
+        '<4BiII', 0, 1, 0, 0, stamp_ns // NS_PER_S, stamp_ns % NS_PER_S, len(name)
+    )
+    return header + name + b'\0' * (-len(name) % 4)
 
 
 def encode_event_array(batch: EventBatch, stamp_ns: int = 0, frame_id: str = '') -> bytes:
@@ -169,23 +296,71 @@ def encode_event_array(batch: EventBatch, stamp_ns: int = 0, frame_id: str = '')
     ValueError
         If a time does not fit ``builtin_interfaces/Time`` (int32 seconds).
     """
-    bounds = [stamp_ns] + ([int(batch.t[0]), int(batch.t[-1])] if len(batch) else [])
-    if not all(-(1 << 31) <= ns // 1_000_000_000 < 1 << 31 for ns in bounds):
+    bounds = [int(batch.t[0]), int(batch.t[-1])] if len(batch) else []
+    if not all(-(1 << 31) <= ns // NS_PER_S < 1 << 31 for ns in bounds):
         raise ValueError('times must fit int32 seconds, got {} ns'.format(bounds))
-    name = frame_id.encode() + b'\0'
-    header = (
-        struct.pack(
-            '<4BiII', 0, 1, 0, 0, stamp_ns // 1_000_000_000, stamp_ns % 1_000_000_000, len(name)
-        )
-        + name
-    )
-    header += b'\0' * (-len(header) % 4)
+    header = _pack_header(stamp_ns, frame_id)
     header += struct.pack('<3I', batch.height, batch.width, len(batch))
-    size = len(header)
-    if len(batch):
-        size += ELEMENT_SIZE * (len(batch) - 1) + LAST_ELEMENT_SIZE
-    out = np.zeros(size, np.uint8)
-    out[: len(header)] = np.frombuffer(header, np.uint8)
-    if len(batch):
-        _kernels.encode_event_array(batch.x, batch.y, batch.t, batch.p, out, len(header))
-    return out.tobytes()
+    if not len(batch):
+        return header
+    out = bytearray(len(header) + ELEMENT_SIZE * (len(batch) - 1) + LAST_ELEMENT_SIZE)
+    out[: len(header)] = header
+    _kernels.encode_event_array(batch.x, batch.y, batch.t, batch.p, out, len(header))
+    return bytes(out)
+
+
+def encode_event_packet(
+    batch: EventBatch, stamp_ns: int = 0, frame_id: str = '', seq: int = 0
+) -> bytes:
+    """
+    Return the little-endian CDR bytes of an ``EventPacket`` with these events as EVT3.
+
+    A decoder gets the times back in whole us from the first turn of EVT3's clock on, as from a
+    sensor that started less than 2^24 us before the first event.
+
+    Raises
+    ------
+    ValueError
+        If the sensor is too large for EVT3, or the stamp does not fit int32 seconds.
+    """
+    payload = encode_evt3(batch)
+    head = _pack_header(stamp_ns, frame_id)
+    head += struct.pack('<2I', batch.height, batch.width)
+    head += b'\0' * (-(len(head) - 4) % 8)
+    head += struct.pack('<QQI5s?', seq, 0, 5, b'evt3\0', False)
+    head += b'\0' * (-len(head) % 4)
+    return head + struct.pack('<I', len(payload)) + payload
+
+
+# ROS types of which a decoder knows the layout; both families were renamed over the years.
+DECODERS = {
+    'dv_ros2_msgs/msg/EventArray': EventArrayDecoder,
+    'dvs_msgs/msg/EventArray': EventArrayDecoder,
+    'prophesee_event_msgs/msg/EventArray': EventArrayDecoder,
+    'event_camera_msgs/msg/EventPacket': EventPacketDecoder,
+    'event_array_msgs/msg/EventArray': EventPacketDecoder,
+}
+
+# Of the types that a player publishes: by a short name the ROS type, and what makes its bytes.
+ENCODERS = {
+    'event_array': ('dv_ros2_msgs/msg/EventArray', encode_event_array),
+    'event_packet': ('event_camera_msgs/msg/EventPacket', encode_event_packet),
+}
+
+
+def open_decoder(type_name: str) -> MessageDecoder:
+    """
+    Return a decoder for a topic of this ROS type.
+
+    Raises
+    ------
+    MessageError
+        If the type is none of ``DECODERS``.
+    """
+    if type_name not in DECODERS:
+        raise MessageError(
+            'type {} carries no events that are known: publish {}'.format(
+                type_name, ' or '.join(sorted(DECODERS))
+            )
+        )
+    return DECODERS[type_name]()

@@ -7,8 +7,7 @@ from typing import Iterable, Iterator
 import numpy as np
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events.batch import MAX_SIDE, EventBatch, concatenate, keep_valid
-from cs3d_ros.events.messages import NO_TIME
+from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch, concatenate, keep_valid
 
 DEFAULT_BATCH_NS = 10_000_000
 NS_PER_US = 1000  # AEDAT 4 counts microseconds
