@@ -69,23 +69,19 @@ class EventBatch:
             raise ValueError(
                 _FAULTS[kind].format(i=i, x=x[i], y=y[i], t=t[i], p=p[i], w=width, h=height)
             )
-        self._fill(columns, width, height)
-
-    def _fill(self, columns, width, height):
-        for name, column in columns.items():
-            view = column.view()
-            view.flags.writeable = False
-            object.__setattr__(self, name, view)
-        object.__setattr__(self, 'width', int(width))
-        object.__setattr__(self, 'height', int(height))
+        _fill(self, *(columns[name].view() for name in 'xytp'), int(width), int(height))
 
     @classmethod
     def trusted(
         cls, x: np.ndarray, y: np.ndarray, t: np.ndarray, p: np.ndarray, width: int, height: int
     ) -> 'EventBatch':
-        """Return a batch of columns that a kernel has already checked, without a second look."""
+        """
+        Return a batch of columns that a kernel has already checked, without a second look.
+
+        The arrays are the batch's from now on: they are made read-only.
+        """
         batch = cls.__new__(cls)
-        batch._fill({'x': x, 'y': y, 't': t, 'p': p}, width, height)
+        _fill(batch, x, y, t, p, width, height)
         return batch
 
     @classmethod
@@ -131,6 +127,18 @@ class EventBatch:
     def on_count(self) -> int:
         """Number of ON events."""
         return int(np.count_nonzero(self.p))
+
+
+# The slots' own setters: messages are many, and `object.__setattr__` looks each name up.
+_SET = [EventBatch.__dict__[name].__set__ for name in EventBatch.__slots__]
+
+
+def _fill(batch, x, y, t, p, width, height):
+    for setter, column in zip(_SET, (x, y, t, p)):
+        column.setflags(write=False)
+        setter(batch, column)
+    _SET[4](batch, width)
+    _SET[5](batch, height)
 
 
 def concatenate(batches: Iterable[EventBatch]) -> EventBatch:
