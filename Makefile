@@ -4,7 +4,7 @@ PYTHON ?= python3
 BOOTSTRAP = @$(PYTHON) scripts/bootstrap.py
 RUN = $(PYTHON) scripts/bootstrap.py run
 
-.PHONY: help venv demo test lint bench clean distclean
+.PHONY: help venv demo test lint sanitize bench clean distclean
 
 help:
 	@echo 'make demo                     a face, its events, /emotion: all of it over DDS, live'
@@ -13,6 +13,7 @@ help:
 	@echo 'make test                     every test: parts, nodes over DDS, training, Python 3.6 and 3.8'
 	@echo 'make test TRAINING=0          without the training tests, and without PyTorch'
 	@echo 'make lint                     format, linter, Python 3.6 floor, import walls'
+	@echo 'make sanitize                 tests of the kernels under AddressSanitizer'
 	@echo 'make bench                    speed of the parts beside their peers'
 	@echo 'make venv                     only make .venv; then: . .venv/bin/activate'
 	@echo 'make clean                    remove what was built; make distclean: .venv as well'
@@ -36,6 +37,9 @@ lint:
 	@$(RUN) ruff check .
 	@$(RUN) vermin -q -t=3.6- --eval-annotations --no-tips --violations cs3d_ros launch
 	@$(RUN) python scripts/house_rules.py
+
+sanitize:
+	@$(PYTHON) scripts/sanitize.py
 
 bench:
 	$(BOOTSTRAP) venv test
