@@ -132,7 +132,7 @@ def _run(args):
     rows = []
     last_print = None
     with open_source(args.recording) as recording, _whole_file(args.jsonl) as jsonl, _progress(
-        recording.duration_ns / NS_PER_S
+        (recording.duration_ns or 0) / NS_PER_S
     ) as progress:
         for frame, emotion in recognize(recording, engine, Box(*args.roi) if args.roi else None):
             t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
@@ -183,18 +183,20 @@ def _line(t_s, frame, emotion):
 def _info(args):
     on = count = 0
     with open_source(args.file) as recording, _progress(
-        recording.duration_ns / NS_PER_S
+        (recording.duration_ns or 0) / NS_PER_S
     ) as progress:
+        end_ns = recording.start_ns
         for batch in recording.batches():
             count += len(batch)
             on += batch.on_count
-            progress((int(batch.t[-1]) - recording.start_ns) / NS_PER_S)
+            end_ns = int(batch.t[-1])
+            progress((end_ns - recording.start_ns) / NS_PER_S)
         facts = {
             'file': recording.path,
             'type': recording.kind,
             'width': recording.width,
             'height': recording.height,
-            'duration_s': recording.duration_ns / NS_PER_S,
+            'duration_s': (end_ns - recording.start_ns) / NS_PER_S,
             'events': count,
             'on': on,
             'off': count - on,

@@ -5,7 +5,7 @@ import struct
 
 import numpy as np
 
-from cs3d_ros.events import EventBatch
+from cs3d_ros.events import EventBatch, RecordingError, open_recording
 
 
 def random_batch(seed, count=500, width=346, height=260, start_ns=0, span_ns=100_000_000):
@@ -26,6 +26,18 @@ def random_cuts(batch, seed, parts=6):
     rng = np.random.default_rng(seed)
     cuts = [0] + sorted(rng.integers(0, len(batch) + 1, parts).tolist()) + [len(batch)]
     return [batch[first:last] for first, last in zip(cuts, cuts[1:])]
+
+
+def read_or_refuse(path):
+    """Read a recording that may be damaged: what comes must be valid, or a RecordingError."""
+    count = 0
+    try:
+        for batch in open_recording(path).batches():
+            EventBatch(batch.x, batch.y, batch.t, batch.p, batch.width, batch.height)
+            count += len(batch)
+    except RecordingError as error:
+        assert '\n' not in str(error)
+    return count
 
 
 class CdrWriter:

@@ -8,7 +8,7 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch, Recording, open_recording
-from cs3d_ros.events.recordings import SUFFIXES
+from cs3d_ros.events.recordings import identify
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
 
 
@@ -124,8 +124,10 @@ class _SimulatedRecording(Recording):
         end_ns = round(max(info.frame_count - 1, 0) * 1e9 / info.fps)
         super().__init__(path, info.width, info.height, 0, end_ns)
 
-    def _packets(self):
+    def _packets(self, start_ns):
         for batch in simulate_video(self.path, settings=self._settings):
+            if len(batch):
+                self.progress = min(1.0, int(batch.t[-1]) / max(1, self.end_ns))
             yield batch.x, batch.y, batch.t, batch.p
 
 
@@ -138,7 +140,6 @@ def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recordi
     RecordingError, VideoError
         If the file is neither.
     """
-    is_recording = os.path.splitext(str(path))[1].lower() in SUFFIXES
-    if is_recording or not os.path.isfile(str(path)):
+    if identify(path) or not os.path.isfile(str(path)):
         return open_recording(path)
     return _SimulatedRecording(path, settings)

@@ -1,0 +1,170 @@
+"""
+Event recordings, read and written behind one door, whatever the file format.
+
+A module per format, imported when a file of it is opened: what it needs is needed by nobody else.
+"""
+
+import importlib
+import os
+from typing import Iterable, NamedTuple, Optional, Tuple
+
+from cs3d_ros.events.batch import EventBatch
+from cs3d_ros.events.recordings.recording import Recording, RecordingError
+
+__all__ = [
+    'SUFFIXES',
+    'Recording',
+    'RecordingError',
+    'identify',
+    'open_recording',
+    'write_recording',
+]
+
+
+class _Format(NamedTuple):
+    """Where a format lives and how its files are known."""
+
+    module: str  # beside this one
+    reader: str  # its class
+    suffixes: Tuple[str, ...]
+    magic: Tuple[bytes, ...]  # what its files begin with
+    is_written: bool = False  # by a function write(path, batches)
+
+
+_FORMATS = (
+    _Format('aedat4', 'Aedat4Recording', ('.aedat4',), (b'#!AER-DAT4',), True),
+    _Format('npz', 'NpzRecording', ('.npz',), (b'PK\3\4', b'PK\5\6'), True),
+)
+SUFFIXES = tuple(suffix for each in _FORMATS for suffix in each.suffixes)
+_HEAD_SIZE = 16  # bytes that tell one format from another
+
+
+def _find_format(path: str) -> Optional[_Format]:
+    """Return the format by what the file begins with, or else by its name."""
+    head = _read_head(path)
+    for each in _FORMATS:
+        if head.startswith(each.magic):
+            return each
+    for each in _FORMATS:
+        if path.lower().endswith(each.suffixes):
+            return each
+    return None
+
+
+def _read_head(path):
+    if not os.path.isfile(path):
+        return b''
+    with open(path, 'rb') as file:
+        return file.read(_HEAD_SIZE)
+
+
+def identify(path: str) -> Optional[str]:
+    """Return the format of an event recording, by content and name; None if it is none."""
+    known = _find_format(str(path))
+    return known.module if known else None
+
+
+def open_recording(path: str) -> Recording:
+    """
+    Open an event recording: AEDAT 4 or ``.npz``; what it is, its content tells.
+
+    Raises
+    ------
+    RecordingError
+        If the file is missing, of another kind, damaged, or empty.
+
+    Examples
+    --------
+    >>> with open_recording('face.aedat4') as recording:  # doctest: +SKIP
+    ...     for batch in recording.batches(duration_ns=33_333_333):
+    ...         print(len(batch), recording.progress)
+    """
+    path = str(path)
+    if not os.path.exists(path):
+        raise RecordingError('{} is not there: is the path right?'.format(path))
+    known = _find_format(path)
+    if known is None:
+        raise RecordingError(
+            '{} is no recording that is known ({}){}'.format(
+                path, ', '.join(SUFFIXES), _guess(_read_head(path))
+            )
+        )
+    module = importlib.import_module('{}.{}'.format(__name__, known.module))
+    try:
+        return getattr(module, known.reader)(path)
+    except OSError as error:
+        raise RecordingError('{} cannot be read: {}'.format(path, error)) from error
+
+
+# What else lies in folders of event data, and the way out.
+_FOREIGN = (
+    (b'#!AER-DAT', 'an AEDAT file before version 4, convert it with iniVation DV'),
+    (b'#ROSBAG', 'a bag of ROS 1, convert it with rosbags-convert (pip install rosbags)'),
+    (b'\x93NUMPY', 'a single NumPy array, save columns x, y, t, p with numpy.savez'),
+    (b'\x1f\x8b', 'a gzip archive, unpack it first'),
+    (b'RIFF', 'a video, make events of it with cs3d simulate'),
+    (b'\x1aE\xdf\xa3', 'a video, make events of it with cs3d simulate'),
+    (b'\0\0\x01\xba', 'a video, make events of it with cs3d simulate'),
+)
+
+
+def _guess(head: bytes) -> str:
+    """Say what a foreign file looks like, as a hint to the cure."""
+    for magic, what in _FOREIGN:
+        if head.startswith(magic):
+            return ': it looks like ' + what
+    if head[4:8] == b'ftyp':
+        return ': it looks like a video, make events of it with cs3d simulate'
+    return ''
+
+
+def write_recording(path: str, batches: Iterable[EventBatch], width: int, height: int) -> int:
+    """
+    Write events to ``.aedat4`` (whole microseconds) or ``.npz``; return how many.
+
+    The file is written aside and renamed when it is whole; memory is bounded.
+
+    Raises
+    ------
+    RecordingError
+        If the format is unknown, there are no events, or the file cannot be written.
+    ValueError
+        If a batch is of another sensor, or time goes back between two batches.
+    """
+    path = str(path)
+    suffix = os.path.splitext(path)[1].lower()
+    writers = {each.suffixes[0]: each for each in _FORMATS if each.is_written}
+    if suffix not in writers:
+        raise RecordingError('{} must end in one of {}'.format(path, ', '.join(sorted(writers))))
+    module = importlib.import_module('{}.{}'.format(__name__, writers[suffix].module))
+    aside = '{}.{}.part{}'.format(path[: -len(suffix)], os.getpid(), suffix)
+    try:
+        count = module.write(aside, _checked(batches, width, height), width, height)
+        if not count:
+            raise RecordingError('{} would hold no events: nothing was written'.format(path))
+        os.replace(aside, path)
+    except OSError as error:
+        raise RecordingError('{} cannot be written: {}'.format(path, error)) from error
+    finally:
+        if os.path.exists(aside):
+            os.remove(aside)
+    return count
+
+
+def _checked(batches, width, height):
+    last_ns = None
+    for batch in batches:
+        if (batch.width, batch.height) != (width, height):
+            raise ValueError(
+                'the recording is of {} x {} pixels, got events of {} x {}'.format(
+                    width, height, batch.width, batch.height
+                )
+            )
+        if not len(batch):
+            continue
+        if last_ns is not None and batch.t[0] < last_ns:
+            raise ValueError(
+                'time goes back from {} to {} ns between two batches'.format(last_ns, batch.t[0])
+            )
+        last_ns = int(batch.t[-1])
+        yield batch
