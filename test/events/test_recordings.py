@@ -16,7 +16,7 @@ from cs3d_ros.events import (
 )
 from cs3d_ros.events.recordings.recording import cut
 
-UNIT_NS = {'.npz': 1, '.aedat4': 1000}  # of times in the file
+UNIT_NS = {'.npz': 1, '.aedat4': 1000, '.db3': 1, '': 1}  # of times in the file
 SUFFIXES_WRITTEN = sorted(UNIT_NS)
 
 
@@ -105,7 +105,7 @@ def test_end_and_count_of_what_was_written_are_known_up_front(tmp_path, suffix):
     unit_ns = UNIT_NS[suffix]
     assert recording.start_ns == batch.t[0] // unit_ns * unit_ns
     assert recording.end_ns == batch.t[-1] // unit_ns * unit_ns
-    assert recording.count == len(batch)
+    assert recording.count == (len(batch) if suffix in ('.npz', '.aedat4') else None)
 
 
 @pytest.mark.parametrize('arguments', [{'duration_ns': 0}, {'count': 0}, {'count': -1}])
@@ -139,11 +139,22 @@ def test_foreign_file_is_said_to_be_what_it_looks_like(tmp_path, head, words):
         open_recording(path)
 
 
-@pytest.mark.parametrize('suffix', SUFFIXES_WRITTEN)
+@pytest.mark.parametrize('suffix', ['.aedat4', '.db3', '.npz'])
 def test_content_says_more_than_the_name(tmp_path, suffix):
-    write_recording(tmp_path / ('a' + suffix), [random_batch(1)], 346, 260)
+    kind = open_written(tmp_path / ('a' + suffix)).kind
     (tmp_path / ('a' + suffix)).rename(tmp_path / 'b.dat')
-    assert open_recording(tmp_path / 'b.dat').kind == suffix[1:]
+    assert open_recording(tmp_path / 'b.dat').kind == kind
+
+
+def open_written(path):
+    write_recording(path, [random_batch(1)], 346, 260)
+    return open_recording(path)
+
+
+def test_topic_of_a_file_without_topics_is_refused(tmp_path):
+    open_written(tmp_path / 'a.npz')
+    with pytest.raises(RecordingError, match='no topics'):
+        open_recording(tmp_path / 'a.npz', topic='/events')
 
 
 def test_package_loads_no_library_of_a_format():
@@ -174,6 +185,19 @@ def test_recording_without_events_is_not_written(tmp_path):
 def test_folder_that_is_not_there_is_an_error(tmp_path):
     with pytest.raises(RecordingError, match='cannot be written'):
         write_recording(tmp_path / 'nowhere' / 'a.npz', [random_batch(1)], 346, 260)
+
+
+@pytest.mark.parametrize('suffix', ['', '.db3', '.npz', '.aedat4'])
+def test_folder_is_not_written_over(tmp_path, suffix):
+    (tmp_path / ('a' + suffix)).mkdir()
+    with pytest.raises(RecordingError, match='there already'):
+        write_recording(tmp_path / ('a' + suffix), [random_batch(1)], 346, 260)
+
+
+def test_file_is_replaced(tmp_path):
+    open_written(tmp_path / 'a.npz')
+    write_recording(tmp_path / 'a.npz', [random_batch(2, 10)], 346, 260)
+    assert open_recording(tmp_path / 'a.npz').count == 10
 
 
 def test_unknown_format_is_not_written(tmp_path):

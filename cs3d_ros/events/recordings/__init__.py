@@ -6,6 +6,7 @@ A module per format, imported when a file of it is opened: what it needs is need
 
 import importlib
 import os
+import shutil
 from typing import Iterable, NamedTuple, Optional, Tuple
 
 from cs3d_ros.events.batch import EventBatch
@@ -28,12 +29,19 @@ class _Format(NamedTuple):
     reader: str  # its class
     suffixes: Tuple[str, ...]
     magic: Tuple[bytes, ...]  # what its files begin with
-    is_written: bool = False  # by a function write(path, batches)
+    written: Tuple[str, ...] = ()  # suffixes that its function write(path, ...) takes
 
 
 _FORMATS = (
-    _Format('aedat4', 'Aedat4Recording', ('.aedat4',), (b'#!AER-DAT4',), True),
-    _Format('npz', 'NpzRecording', ('.npz',), (b'PK\3\4', b'PK\5\6'), True),
+    _Format('aedat4', 'Aedat4Recording', ('.aedat4',), (b'#!AER-DAT4',), ('.aedat4',)),
+    _Format('npz', 'NpzRecording', ('.npz',), (b'PK\3\4', b'PK\5\6'), ('.npz',)),
+    _Format(
+        'rosbag2',
+        'BagRecording',
+        ('.db3', '.mcap', '.db3.zstd', '.mcap.zstd'),
+        (b'SQLite format 3\0', b'\x89MCAP0'),
+        ('.db3', ''),
+    ),
 )
 SUFFIXES = tuple(suffix for each in _FORMATS for suffix in each.suffixes)
 _HEAD_SIZE = 16  # bytes that tell one format from another
@@ -41,6 +49,8 @@ _HEAD_SIZE = 16  # bytes that tell one format from another
 
 def _find_format(path: str) -> Optional[_Format]:
     """Return the format by what the file begins with, or else by its name."""
+    if os.path.isdir(path):
+        return next(each for each in _FORMATS if '' in each.written)
     head = _read_head(path)
     for each in _FORMATS:
         if head.startswith(each.magic):
@@ -64,9 +74,16 @@ def identify(path: str) -> Optional[str]:
     return known.module if known else None
 
 
-def open_recording(path: str) -> Recording:
+def open_recording(path: str, topic: Optional[str] = None) -> Recording:
     """
-    Open an event recording: AEDAT 4 or ``.npz``; what it is, its content tells.
+    Open an event recording: AEDAT 4, a bag of ROS 2 or ``.npz``; what it is, its content tells.
+
+    Parameters
+    ----------
+    path : str
+        A file, or the folder of a bag.
+    topic : str, optional
+        Which one of a bag; that with the most messages of events by default.
 
     Raises
     ------
@@ -90,8 +107,10 @@ def open_recording(path: str) -> Recording:
             )
         )
     module = importlib.import_module('{}.{}'.format(__name__, known.module))
+    if topic and '' not in known.written:
+        raise RecordingError('{} has no topics to choose {} from'.format(path, topic))
     try:
-        return getattr(module, known.reader)(path)
+        return getattr(module, known.reader)(path, *([topic] if topic else []))
     except OSError as error:
         raise RecordingError('{} cannot be read: {}'.format(path, error)) from error
 
@@ -120,9 +139,11 @@ def _guess(head: bytes) -> str:
 
 def write_recording(path: str, batches: Iterable[EventBatch], width: int, height: int) -> int:
     """
-    Write events to ``.aedat4`` (whole microseconds) or ``.npz``; return how many.
+    Write events to ``.aedat4`` (whole microseconds), ``.npz`` or a bag of ROS 2; return how many.
 
-    The file is written aside and renamed when it is whole; memory is bounded.
+    A path without suffix becomes the folder of a bag, as ``ros2 bag record -o`` makes it; one in
+    ``.db3`` becomes its file alone. All is written aside and renamed when it is whole; memory is
+    bounded.
 
     Raises
     ------
@@ -131,23 +152,30 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
     ValueError
         If a batch is of another sensor, or time goes back between two batches.
     """
-    path = str(path)
+    path = os.path.abspath(str(path))
     suffix = os.path.splitext(path)[1].lower()
-    writers = {each.suffixes[0]: each for each in _FORMATS if each.is_written}
+    writers = {suffix: each for each in _FORMATS for suffix in each.written}
     if suffix not in writers:
-        raise RecordingError('{} must end in one of {}'.format(path, ', '.join(sorted(writers))))
+        raise RecordingError(
+            '{} must end in one of {}, or have no suffix to become a bag of ROS 2'.format(
+                path, ', '.join(sorted(filter(None, writers)))
+            )
+        )
+    if os.path.isdir(path):
+        raise RecordingError('{} is there already: remove it, or write elsewhere'.format(path))
     module = importlib.import_module('{}.{}'.format(__name__, writers[suffix].module))
-    aside = '{}.{}.part{}'.format(path[: -len(suffix)], os.getpid(), suffix)
+    aside = '{}.{}.part'.format(path, os.getpid())
+    part = os.path.join(aside, os.path.basename(path))
     try:
-        count = module.write(aside, _checked(batches, width, height), width, height)
+        os.mkdir(aside)
+        count = module.write(part, _checked(batches, width, height), width, height)
         if not count:
             raise RecordingError('{} would hold no events: nothing was written'.format(path))
-        os.replace(aside, path)
+        os.replace(part, path)
     except OSError as error:
         raise RecordingError('{} cannot be written: {}'.format(path, error)) from error
     finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+        shutil.rmtree(aside, ignore_errors=True)
     return count
 
 

@@ -1,11 +1,14 @@
 """LZ4 frames and Zstandard, without trusting what the packed data says of its size."""
 
+import os
+
 from cs3d_ros.events.recordings.recording import RecordingError
 
 LARGEST = 1 << 27  # bytes once unpacked: 8 million events of AEDAT 4, ten times a busy second
 # LZ4 unpacks to 255 times the size at most, so a piece gives 16 MiB before the limit is looked at.
 LZ4_PIECE = 1 << 16
 ZSTD_PIECE = 1 << 20
+LARGEST_RATIO = 1000  # of a packed file; events pack to a third
 
 
 class PackingError(Exception):
@@ -79,6 +82,30 @@ def _read_zstd(unpacker, data, limit):
             size += len(part)
             if size > limit:
                 raise PackingError(_too_large(limit))
+
+
+def unpack_file(path: str, plain) -> None:
+    """
+    Unpack a Zstandard file into an open one.
+
+    Raises
+    ------
+    RecordingError
+        If it is damaged or unpacks beyond reason.
+    """
+    zstandard = _import('zstandard', 'zstandard')
+    limit = LARGEST_RATIO * os.path.getsize(path)
+    size = 0
+    try:
+        with open(path, 'rb') as file:
+            for part in zstandard.ZstdDecompressor(max_window_size=LARGEST).read_to_iter(file):
+                size += len(part)
+                if size > limit:
+                    raise PackingError('it unpacks to more than {} times'.format(LARGEST_RATIO))
+                plain.write(part)
+    except (PackingError, zstandard.ZstdError) as error:
+        raise RecordingError('{} is damaged: {}'.format(path, error)) from error
+    plain.flush()
 
 
 def pack(kind: str, data: bytes, level: int = 0) -> bytes:

@@ -37,12 +37,17 @@ class Recording:
         Share of the file that the present pass has read, 0 to 1.
     out_of_bounds, time_reversed : int
         Events that the last pass dropped, by reason.
+    malformed : int
+        Messages that the last pass left out because they are none.
     is_cut : bool
         Whether the last pass met the end of the file in the middle of an event or packet, as when
         a recorder was killed; all before it was handed on.
     """
 
     kind = ''
+    progress = 0.0
+    out_of_bounds = time_reversed = malformed = 0
+    is_cut = False
 
     def __init__(
         self,
@@ -63,9 +68,11 @@ class Recording:
         self.start_ns = int(start_ns)
         self.end_ns = None if end_ns is None else int(end_ns)
         self.count = None if count is None else int(count)
-        self.progress = 0.0
-        self.out_of_bounds = self.time_reversed = 0
-        self.is_cut = False
+        self._start_pass()
+
+    def _start_pass(self):
+        self.progress, self.is_cut = 0.0, False
+        self.out_of_bounds = self.time_reversed = self.malformed = 0
 
     def __enter__(self) -> 'Recording':
         return self
@@ -88,8 +95,7 @@ class Recording:
         raise NotImplementedError
 
     def _valid(self, start_ns, end_ns) -> Iterator[EventBatch]:
-        self.out_of_bounds = self.time_reversed = 0
-        self.progress, self.is_cut = 0.0, False
+        self._start_pass()
         last_ns = NO_TIME
         for x, y, t, p in self._packets(start_ns):
             batch, outside, backwards = keep_valid(

@@ -1,0 +1,287 @@
+"""
+Bags of ROS 2: a folder of SQLite or MCAP files, or one such file alone, perhaps packed by zstd.
+
+Event times are those within the messages; the times of the log only tell where to look.
+"""
+
+import contextlib
+import os
+import re
+import tempfile
+
+from cs3d_ros.events.messages import EventArrayDecoder, MessageError, encode_event_array
+from cs3d_ros.events.recordings import bag_sqlite3, compression, mcap
+from cs3d_ros.events.recordings.compression import PackingError
+from cs3d_ros.events.recordings.recording import DEFAULT_BATCH_NS, Recording, RecordingError, cut
+
+METADATA = 'metadata.yaml'
+SUFFIXES = ('.db3', '.mcap', '.db3.zstd', '.mcap.zstd')
+ZSTD_MAGIC = b'\x28\xb5\x2f\xfd'
+SQLITE_MAGIC = b'SQLite format 3\0'
+SEEK_NS = 1_000_000  # of log time, that seeking comes near to before it reads on
+TOPIC, TYPE = '/events', 'dv_ros2_msgs/msg/EventArray'  # of the bags written here
+MESSAGE_EVENTS = 20_000  # most of a message: 320 kB, below the 512 KiB that Fast DDS passes
+
+# Until every driver's messages are known here: the three names of the EventArray layout.
+DECODERS = {
+    package + '/msg/EventArray': EventArrayDecoder
+    for package in ('dv_ros2_msgs', 'dvs_msgs', 'prophesee_event_msgs')
+}
+
+
+class BagRecording(Recording):
+    """
+    The events of one topic of a bag.
+
+    Of several topics with events the one with the most messages, unless ``topic`` names another.
+
+    Attributes
+    ----------
+    topic : str
+        The topic that is read.
+    """
+
+    kind = 'rosbag2'
+
+    def __init__(self, path, topic=None):
+        self._paths = _find_files(path)
+        self.topic, self._type = _choose_topic(self._paths, topic, path)
+        # all of its times are in the message itself, so it can be looked up anywhere
+        self._is_absolute = DECODERS[self._type] is EventArrayDecoder
+        first = next(self._decoded(None), None)
+        if first is None:
+            raise RecordingError(
+                '{} holds no events in {}, {} malformed messages'.format(
+                    path, self.topic, self.malformed
+                )
+            )
+        end_ns = self._last_time(first) if self._is_absolute else None
+        super().__init__(path, first.width, first.height, first.t[0], end_ns)
+
+    def _last_time(self, first):
+        """Return the last time of the last message; None where it cannot be found at once."""
+        if _is_packed(self._paths[-1]) and len(self._paths) > 1:
+            return None
+        with _open_file(self._paths[-1]) as file:
+            last = file.last_message(self.topic) if self.topic in file.topics else None
+        times = self._times(last)
+        return None if times is None or times[-1] < first.t[0] else times[-1]
+
+    def _times(self, message):
+        """Return the times of the events of a (log time, bytes), None without any."""
+        with contextlib.suppress(MessageError, PackingError, TypeError):
+            times = DECODERS[self._type]().push(_plain(message[1])).t
+            return times if len(times) else None
+        return None
+
+    def _packets(self, start_ns):
+        for batch in self._decoded(start_ns):
+            if (batch.width, batch.height) != (self.width, self.height):
+                raise RecordingError(
+                    '{} changes its sensor from {} x {} to {} x {}: cut it there'.format(
+                        self.path, self.width, self.height, batch.width, batch.height
+                    )
+                )
+            yield batch.x, batch.y, batch.t, batch.p
+
+    def _decoded(self, start_ns):
+        decoder = DECODERS[self._type]()
+        for number, path in enumerate(self._paths):
+            with _open_file(path) as file:
+                if self.topic not in file.topics:
+                    continue
+                for _, data in file.messages(self.topic, self._seek(file, start_ns)):
+                    self.progress = (number + file.progress) / len(self._paths)
+                    batch = self._decode(decoder, data)
+                    if len(batch):
+                        yield batch
+                self.is_cut = file.is_cut
+
+    def _decode(self, decoder, data):
+        before = decoder.counts
+        try:
+            batch = decoder.push(_plain(data))
+        except (MessageError, PackingError):
+            self.malformed += 1
+            return ()
+        self.out_of_bounds += decoder.counts.out_of_bounds - before.out_of_bounds
+        self.time_reversed += decoder.counts.time_reversed - before.time_reversed
+        return batch
+
+    def _seek(self, file, start_ns):
+        """Return a log time before which all events are older; None where that is not known."""
+        if start_ns is None or not self._is_absolute:
+            return None
+        last = file.last_message(self.topic)
+        if last is None:
+            return None
+        low, high = next(file.messages(self.topic))[0], last[0]
+        while high - low > SEEK_NS:
+            middle = (low + high) // 2
+            times = self._times(next(file.messages(self.topic, middle), None))
+            if times is not None and times[0] < start_ns:
+                low = middle
+            else:
+                high = middle
+        return low
+
+
+def _plain(data):
+    """Return a message as it was sent: bags may pack each by itself."""
+    return compression.unpack('zstd', data) if data.startswith(ZSTD_MAGIC) else data
+
+
+def _find_files(path):
+    """Return the files of a bag in order."""
+    if not os.path.isdir(path):
+        return [path]
+    names = [name for name in os.listdir(path) if name.lower().endswith(SUFFIXES)]
+    if not names:
+        raise RecordingError(
+            '{} holds no file of a bag ({}): is it the folder with {}?'.format(
+                path, ', '.join(SUFFIXES), METADATA
+            )
+        )
+    # bag_2 comes before bag_10
+    names.sort(key=lambda name: [int(part) if part.isdigit() else part for part in _PARTS(name)])
+    return [os.path.join(path, name) for name in names]
+
+
+_PARTS = re.compile('([0-9]+)').split
+
+
+def _choose_topic(paths, wanted, path):
+    """Return (topic, type) from the first file that has one with events."""
+    seen = {}
+    for each in paths:
+        with _open_file(each) as file:
+            seen.update(file.topics)
+            chosen = [
+                topic
+                for topic, kind in sorted(file.topics.items())
+                if kind in DECODERS and wanted in (None, topic)
+            ]
+            if len(chosen) > 1:
+                chosen.sort(key=file.count, reverse=True)
+            if chosen:
+                return chosen[0], file.topics[chosen[0]]
+    raise RecordingError(
+        '{} has no topic {}with events, only {}'.format(
+            path,
+            wanted + ' ' if wanted else '',
+            ', '.join('{} ({})'.format(*each) for each in sorted(seen.items())) or 'none',
+        )
+    )
+
+
+@contextlib.contextmanager
+def _open_file(path):
+    """Open one file of a bag, unpacked into a temporary one if it must be."""
+    with contextlib.ExitStack() as stack:
+        if _is_packed(path):
+            plain = stack.enter_context(tempfile.NamedTemporaryFile(prefix='cs3d-bag-'))
+            compression.unpack_file(path, plain)
+            path = plain.name
+        with open(path, 'rb') as file:
+            head = file.read(len(SQLITE_MAGIC))
+        if head == SQLITE_MAGIC:
+            bag = bag_sqlite3.SqliteFile(path)
+        elif head.startswith(mcap.MAGIC):
+            bag = mcap.McapFile(path, DECODERS)
+        else:
+            raise RecordingError('{} is no file of a bag: neither SQLite nor MCAP'.format(path))
+        stack.callback(bag.close)
+        yield bag
+
+
+def _is_packed(path):
+    with open(path, 'rb') as file:
+        return file.read(len(ZSTD_MAGIC)) == ZSTD_MAGIC
+
+
+def write(path, batches, width, height):
+    """Write a bag folder, or the file alone for a path that ends in ``.db3``."""
+    if path.endswith('.db3'):
+        return _write_file(path, batches)[1]
+    os.mkdir(path)
+    name = os.path.basename(path) + '_0.db3'
+    messages, count, first_ns, last_ns = _write_file(os.path.join(path, name), batches)
+    with open(os.path.join(path, METADATA), 'w') as file:
+        file.write(
+            _METADATA_TEXT.format(
+                start=first_ns,
+                duration=last_ns - first_ns,
+                messages=messages,
+                topic=TOPIC,
+                type=TYPE,
+                name=name,
+            )
+        )
+    return count
+
+
+def _write_file(path, batches):
+    """Return (messages, events, first and last log time) of what was written."""
+    logged, count = [0, 0, 0], 0
+
+    def messages():
+        nonlocal count
+        for batch in cut(batches, DEFAULT_BATCH_NS, MESSAGE_EVENTS):
+            start_ns = int(batch.t[0])
+            if start_ns < 0:
+                raise RecordingError('a bag has no time before 0, got {} ns'.format(start_ns))
+            try:
+                data = encode_event_array(batch, start_ns)
+            except ValueError as error:
+                raise RecordingError('a bag cannot tell these times: {}'.format(error)) from error
+            if not logged[0]:
+                logged[1] = start_ns
+            logged[0] += 1
+            logged[2] = start_ns
+            count += len(batch)
+            yield start_ns, data
+
+    bag_sqlite3.write(path, TOPIC, TYPE, _DEFINITION, messages())
+    return (logged[0], count, logged[1], logged[2])
+
+
+# Version 5 is what Humble writes; later distributions read it, and Humble reads no later one.
+# Source: ros2/rosbag2, rosbag2_storage/yaml.hpp.
+_METADATA_TEXT = """rosbag2_bagfile_information:
+  version: 5
+  storage_identifier: sqlite3
+  duration:
+    nanoseconds: {duration}
+  starting_time:
+    nanoseconds_since_epoch: {start}
+  message_count: {messages}
+  topics_with_message_count:
+    - topic_metadata:
+        name: {topic}
+        type: {type}
+        serialization_format: cdr
+        offered_qos_profiles: ""
+      message_count: {messages}
+  compression_format: ""
+  compression_mode: ""
+  relative_file_paths:
+    - {name}
+  files:
+    - path: {name}
+      starting_time:
+        nanoseconds_since_epoch: {start}
+      duration:
+        nanoseconds: {duration}
+      message_count: {messages}
+"""
+_RULE = '=' * 80 + '\n'
+_DEFINITION = (
+    'std_msgs/Header header\nuint32 height\nuint32 width\nEvent[] events\n'
+    + _RULE
+    + 'MSG: dv_ros2_msgs/Event\n'
+    'uint16 x\nuint16 y\nbuiltin_interfaces/Time ts\nbool polarity\n'
+    + _RULE
+    + 'MSG: std_msgs/Header\nbuiltin_interfaces/Time stamp\nstring frame_id\n'
+    + _RULE
+    + 'MSG: builtin_interfaces/Time\nint32 sec\nuint32 nanosec\n'
+)
