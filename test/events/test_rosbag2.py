@@ -20,6 +20,14 @@ from cs3d_ros.events import (
 )
 from cs3d_ros.events.recordings.mcap import McapFile
 
+# Width, height, ON and OFF as event_camera_py and decoders of our own count (README beside the
+# files; of the synthetic one just the events)
+REAL = {
+    'evt3_vga_rosbag2': (640, 480, 125_183, 218_291),
+    'evt3_hd_trigger_rosbag2': (1280, 720, 41_439, 41_030),
+    'libcaer_cmp_davis346_mcap': (346, 260, 211_043, 360_223),
+    'libcaer_vga_rosbag2': (640, 480, 14_696, 11_801),
+}
 TYPE = 'dv_ros2_msgs/msg/EventArray'
 START_NS = 1_700_000_000_123_456_789
 fuzzed = settings(
@@ -75,6 +83,29 @@ def write_rosbags(path, topics, mode='NONE', storage='SQLITE3'):
             connection = writer.add_connection(topic, kind, msgdef='uint8 x', rihs01='RIHS01_0')
             for log_ns, data in messages:
                 writer.write(connection, log_ns, data)
+
+
+@pytest.mark.parametrize('name', sorted(REAL))
+def test_real_bag_is_read_completely(shared_data, name):
+    recording = open_recording(shared_data / 'recordings' / name)
+    whole = concatenate(recording.batches())
+    width, height, on, off = REAL[name]
+    assert (whole.on_count, len(whole) - whole.on_count) == (on, off)
+    assert (recording.kind, recording.width, recording.height) == ('rosbag2', width, height)
+    assert (recording.out_of_bounds, recording.time_reversed, recording.malformed) == (0, 0, 0)
+    assert recording.start_ns == whole.t[0]
+    assert recording.topic == '/event_camera/events'
+
+
+def test_all_events_of_a_real_synthetic_bag_are_read(shared_data):
+    recording = open_recording(shared_data / 'recordings' / 'mono_rosbag2')
+    assert sum(map(len, recording.batches())) == 100
+
+
+def test_file_of_a_real_bag_is_read_like_its_folder(shared_data):
+    folder = shared_data / 'recordings' / 'evt3_vga_rosbag2'
+    alone = list(open_recording(folder / 'test_events_1.db3').batches())
+    assert alone == list(open_recording(folder).batches())
 
 
 def test_rosbags_reads_what_is_written(tmp_path):

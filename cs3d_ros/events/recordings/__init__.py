@@ -35,6 +35,7 @@ class _Format(NamedTuple):
 _FORMATS = (
     _Format('aedat4', 'Aedat4Recording', ('.aedat4',), (b'#!AER-DAT4',), ('.aedat4',)),
     _Format('npz', 'NpzRecording', ('.npz',), (b'PK\3\4', b'PK\5\6'), ('.npz',)),
+    _Format('prophesee_raw', 'RawRecording', ('.raw',), (b'% ',)),
     _Format(
         'rosbag2',
         'BagRecording',
@@ -76,7 +77,7 @@ def identify(path: str) -> Optional[str]:
 
 def open_recording(path: str, topic: Optional[str] = None) -> Recording:
     """
-    Open an event recording: AEDAT 4, a bag of ROS 2 or ``.npz``; what it is, its content tells.
+    Open an event recording, whatever its format; what that is, its content tells.
 
     Parameters
     ----------

@@ -58,11 +58,7 @@ class Recording:
         end_ns: Optional[int] = None,
         count: Optional[int] = None,
     ):
-        # below MAX_SIDE, so that MAX_SIDE - 1 stands for a coordinate outside of every sensor
-        if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE):
-            raise RecordingError(
-                '{} tells a sensor of {} x {}: the file is damaged'.format(path, width, height)
-            )
+        check_size(path, width, height)
         self.path = str(path)
         self.width, self.height = int(width), int(height)
         self.start_ns = int(start_ns)
@@ -151,6 +147,15 @@ class Recording:
         if duration_ns is None and count is None:
             duration_ns = DEFAULT_BATCH_NS
         return cut(self._valid(start_ns, end_ns), duration_ns, count)
+
+
+def check_size(path: str, width: int, height: int) -> None:
+    """Raise a RecordingError where no sensor has such a size."""
+    # below MAX_SIDE, so that MAX_SIDE - 1 stands for a coordinate outside of every sensor
+    if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE):
+        raise RecordingError(
+            '{} tells a sensor of {} x {}: the file is damaged'.format(path, width, height)
+        )
 
 
 def cut(

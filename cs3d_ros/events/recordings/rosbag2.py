@@ -9,7 +9,13 @@ import os
 import re
 import tempfile
 
-from cs3d_ros.events.messages import EventArrayDecoder, MessageError, encode_event_array
+from cs3d_ros.events.messages import (
+    DECODERS,
+    EventArrayDecoder,
+    MessageError,
+    encode_event_array,
+    open_decoder,
+)
 from cs3d_ros.events.recordings import bag_sqlite3, compression, mcap
 from cs3d_ros.events.recordings.compression import PackingError
 from cs3d_ros.events.recordings.recording import DEFAULT_BATCH_NS, Recording, RecordingError, cut
@@ -21,12 +27,6 @@ SQLITE_MAGIC = b'SQLite format 3\0'
 SEEK_NS = 1_000_000  # of log time, that seeking comes near to before it reads on
 TOPIC, TYPE = '/events', 'dv_ros2_msgs/msg/EventArray'  # of the bags written here
 MESSAGE_EVENTS = 20_000  # most of a message: 320 kB, below the 512 KiB that Fast DDS passes
-
-# Until every driver's messages are known here: the three names of the EventArray layout.
-DECODERS = {
-    package + '/msg/EventArray': EventArrayDecoder
-    for package in ('dv_ros2_msgs', 'dvs_msgs', 'prophesee_event_msgs')
-}
 
 
 class BagRecording(Recording):
@@ -70,7 +70,7 @@ class BagRecording(Recording):
     def _times(self, message):
         """Return the times of the events of a (log time, bytes), None without any."""
         with contextlib.suppress(MessageError, PackingError, TypeError):
-            times = DECODERS[self._type]().push(_plain(message[1])).t
+            times = open_decoder(self._type).push(_plain(message[1])).t
             return times if len(times) else None
         return None
 
@@ -85,7 +85,7 @@ class BagRecording(Recording):
             yield batch.x, batch.y, batch.t, batch.p
 
     def _decoded(self, start_ns):
-        decoder = DECODERS[self._type]()
+        decoder = open_decoder(self._type)
         for number, path in enumerate(self._paths):
             with _open_file(path) as file:
                 if self.topic not in file.topics:
