@@ -5,7 +5,12 @@ from glob import glob
 from setuptools import Extension, setup
 
 # No cythonize(): it prints, and colcon reads this script's output. setuptools calls Cython itself.
-KERNELS = ['cs3d_ros.events._codecs', 'cs3d_ros.events._kernels', 'cs3d_ros.simulator._kernels']
+KERNELS = [
+    'cs3d_ros.events._codecs',
+    'cs3d_ros.events._kernels',
+    'cs3d_ros.events.recordings._aedat4',
+    'cs3d_ros.simulator._kernels',
+]
 
 setup(
     # Not in setup.cfg, from where it comes as an object, which colcon cannot read.

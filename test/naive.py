@@ -40,6 +40,20 @@ def read_or_refuse(path):
     return count
 
 
+def decode_aedat4(data, width, height, last_ns):
+    """Return ([(x, y, t_ns, p)], outside, backwards) of events as AEDAT 4 keeps them."""
+    kept, outside, backwards = [], 0, 0
+    for t_us, x, y, p in struct.iter_unpack('<qhhBxxx', data):
+        if not (0 <= x < width and 0 <= y < height):
+            outside += 1
+        elif t_us * 1000 < last_ns:
+            backwards += 1
+        else:
+            last_ns = t_us * 1000
+            kept.append((x, y, last_ns, int(p != 0)))
+    return kept, outside, backwards
+
+
 class CdrWriter:
     """CDR as its standard tells it: every primitive aligns to its own size, from byte 4 on."""
 

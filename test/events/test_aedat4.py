@@ -6,10 +6,10 @@ import numpy as np
 import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from naive import random_batch, random_cuts, read_or_refuse
+from naive import decode_aedat4, random_batch, random_cuts, read_or_refuse
 
 from cs3d_ros.events import RecordingError, concatenate, open_recording, write_recording
-from cs3d_ros.events.recordings import aedat4
+from cs3d_ros.events.recordings import _aedat4, aedat4
 
 # ON and OFF counted by dv-processing 2.0.4 and aedat 2.3.0 (README beside the files)
 REAL = {
@@ -230,7 +230,7 @@ def test_times_that_leave_int64_are_refused(tmp_path):
     packets_at = 18 + struct.unpack_from('<I', data, 14)[0]
     struct.pack_into('<q', data, packets_at + 8 + 32, 2**62)
     (tmp_path / 'a.aedat4').write_bytes(bytes(data))
-    with pytest.raises(RecordingError, match='tells times'):
+    with pytest.raises(RecordingError, match='64 bits of ns'):
         read(tmp_path / 'a.aedat4')
 
 
@@ -245,11 +245,44 @@ def test_negative_coordinates_lie_outside(tmp_path):
     assert recording.out_of_bounds == 1
 
 
+@given(
+    st.lists(
+        st.tuples(
+            st.one_of(st.integers(-3, 3), st.integers(-(2**53), 2**53)),
+            st.one_of(st.integers(-1, 5), st.integers(-(2**15), 2**15 - 1)),
+            st.integers(-1, 4),
+            st.integers(0, 255),
+        ),
+        max_size=30,
+    ),
+    st.integers(0, 7),
+    st.integers(-1000, 1000),
+)
+def test_kernel_decodes_as_its_slow_twin(events, start, last_ns):
+    data = b''.join(struct.pack('<qhhBxxx', *event) for event in events)
+    columns = [np.zeros(len(events), kind) for kind in ('u2', 'u2', 'i8', 'u1')]
+    raw = np.frombuffer(bytes(start) + data + b'\0', np.uint8)
+    kept, outside, backwards, beyond = _aedat4.decode_events(
+        raw, start, len(events), 5, 4, last_ns, *columns
+    )
+    expected = decode_aedat4(data, 5, 4, last_ns)
+    rows = list(zip(*(column[:kept].tolist() for column in columns)))
+    assert (rows, outside, backwards) == expected
+    assert beyond == 0
+
+
 @pytest.fixture(scope='module', params=['NONE', 'LZ4', 'ZSTD'])
 def small(request, tmp_path_factory):
     path = tmp_path_factory.mktemp('small') / 'a.aedat4'
     write(path, request.param, count=300, span_ns=30_000_000)
     return path.read_bytes()
+
+
+@pytest.mark.parametrize('value', [0, 1, 127, 128, 255])
+def test_no_byte_before_the_description_does_harm(small, tmp_path, value):
+    for at in range(small.index(b'<dv')):
+        (tmp_path / 'a.aedat4').write_bytes(small[:at] + bytes([value]) + small[at + 1 :])
+        assert read_or_refuse(tmp_path / 'a.aedat4') <= 10_000
 
 
 @fuzzed

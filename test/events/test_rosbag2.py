@@ -130,6 +130,12 @@ def test_rosbags_reads_what_is_written(tmp_path):
     assert all(columns[name] == getattr(batch, name).tolist() for name in 'xytp')
 
 
+def test_suffix_in_capitals_is_a_file_as_well(tmp_path):
+    write_recording(tmp_path / 'A.DB3', [random_batch(1)], 346, 260)
+    assert concatenate(open_recording(tmp_path / 'A.DB3').batches()) == random_batch(1)
+    assert (tmp_path / 'A.DB3').is_file()
+
+
 def test_metadata_of_a_bag_tells_what_is_in_it(tmp_path):
     yaml = pytest.importorskip('yaml')
     batch = random_batch(1, 50_000, start_ns=START_NS)
@@ -311,6 +317,15 @@ def test_chunk_that_unpacks_beyond_reason_is_refused(tmp_path):
     (tmp_path / 'a.mcap').write_bytes(file.getvalue())
     with pytest.raises(RecordingError, match='more than 128 MiB'):
         open_recording(tmp_path / 'a.mcap')
+
+
+@pytest.mark.parametrize('value', [2**62, 2**64 - 1])
+def test_no_number_of_the_summary_does_harm(tmp_path, value):
+    data = mcap_bytes(tmp_path / 'a.mcap', 'NONE')
+    for at in range(len(data) - 400, len(data) - 8):
+        changed = data[:at] + struct.pack('<Q', value) + data[at + 8 :]
+        (tmp_path / 'a.mcap').write_bytes(changed)
+        assert read_or_refuse(tmp_path / 'a.mcap') <= 800
 
 
 def mcap_bytes(path, packing):

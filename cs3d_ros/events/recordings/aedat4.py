@@ -16,7 +16,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cs3d_ros.events.recordings import _flatbuffer, compression
+from cs3d_ros.events.batch import COLUMN_TYPES, NO_TIME, EventBatch
+from cs3d_ros.events.recordings import _aedat4, _flatbuffer, compression
 from cs3d_ros.events.recordings._flatbuffer import FlatBufferError
 from cs3d_ros.events.recordings.compression import PackingError
 from cs3d_ros.events.recordings.recording import (
@@ -26,13 +27,11 @@ from cs3d_ros.events.recordings.recording import (
     Recording,
     RecordingError,
     cut,
-    to_ns,
 )
 
 MAGIC = b'#!AER-DAT4.0\r\n'
 LARGEST_HEADER = 1 << 24  # bytes; real ones have some thousands
 PACKET = struct.Struct('<ii')  # stream, size of the payload
-# int16 on disk; unsigned here, so that a negative coordinate lies outside of every sensor
 EVENT = np.dtype(
     {
         'names': ['t', 'x', 'y', 'p'],
@@ -95,13 +94,15 @@ class Aedat4Recording(Recording):
         if self._table is not None:
             end_ns = int(self._table['end_us'].max()) * NS_PER_US
             count = int(self._table['count'].sum())
-        super().__init__(path, header.width, header.height, first[2][0], end_ns, count)
+        super().__init__(path, header.width, header.height, first.t[0], end_ns, count)
 
     def _packets(self, start_ns):
         with open(self._path, 'rb') as file:
             yield from self._events(file, start_ns)
 
     def _events(self, file, start_ns):
+        """Yield batches of what is within the sensor and does not go back in time."""
+        last_ns = NO_TIME
         for at, size in self._places(file, start_ns):
             try:
                 if size > compression.LARGEST:
@@ -111,15 +112,35 @@ class Aedat4Recording(Recording):
                 if len(payload) < size:
                     self.is_cut = True
                     return
-                events = _event_packet(compression.unpack(self._header.packing, payload))
+                data = compression.unpack(self._header.packing, payload)
+                first, count = _flatbuffer.root(data, b'EVTS').vector(0, EVENT.itemsize)
             except (PackingError, FlatBufferError) as error:
-                raise RecordingError(
-                    '{} is damaged in the packet at byte {}: {}'.format(self._path, at, error)
-                ) from error
+                raise self._damaged(at, error) from error
             self.progress = at / self._size
-            for first in range(0, len(events), PIECE):
-                piece = events[first : first + PIECE]
-                yield piece['x'], piece['y'], to_ns(self._path, piece['t']), piece['p']
+            raw = np.frombuffer(data, np.uint8)
+            for skipped in range(0, count, PIECE):
+                start = first + skipped * EVENT.itemsize
+                batch = self._decode(at, raw, start, min(PIECE, count - skipped), last_ns)
+                if len(batch):
+                    last_ns = int(batch.t[-1])
+                    yield batch
+
+    def _decode(self, at, raw, start, count, last_ns) -> EventBatch:
+        width, height = self._header.width, self._header.height
+        x, y, t, p = (np.empty(count, COLUMN_TYPES[name]) for name in 'xytp')
+        kept, outside, backwards, beyond = _aedat4.decode_events(
+            raw, start, count, width, height, last_ns, x, y, t, p
+        )
+        if beyond:
+            raise self._damaged(at, 'it tells times that 64 bits of ns do not hold')
+        self.out_of_bounds += outside
+        self.time_reversed += backwards
+        return EventBatch.trusted(x[:kept], y[:kept], t[:kept], p[:kept], width, height)
+
+    def _damaged(self, at, what):
+        return RecordingError(
+            '{} is damaged in the packet at byte {}: {}'.format(self._path, at, what)
+        )
 
     def _places(self, file, start_ns):
         """Yield (offset, size of payload) of the packets of events that may reach the time."""
@@ -146,19 +167,10 @@ class Aedat4Recording(Recording):
                 return
             stream, size = PACKET.unpack(head)
             if size < 0 or stream not in header.streams:
-                raise RecordingError(
-                    '{} is damaged: at byte {} a packet of stream {} with {} bytes'.format(
-                        self._path, at, stream, size
-                    )
-                )
+                raise self._damaged(at, 'it is of stream {} with {} bytes'.format(stream, size))
             if stream == header.stream:
                 yield at + PACKET.size, size
             at += PACKET.size + size
-
-
-def _event_packet(data):
-    at, count = _flatbuffer.root(data, b'EVTS').vector(0, EVENT.itemsize)
-    return np.frombuffer(data, EVENT, count, at) if count else np.empty(0, EVENT)
 
 
 def _read_header(file, path, file_size):
@@ -170,7 +182,7 @@ def _read_header(file, path, file_size):
         if size > min(LARGEST_HEADER, file_size):
             raise FlatBufferError('the header claims {} bytes'.format(size))
         table = _flatbuffer.root(prefix + file.read(size), b'IOHE')
-        packing = table.number(0, 'i')
+        packing, table_at = table.number(0, 'i'), table.number(1, 'q', -1)
         if not 0 <= packing < len(COMPRESSIONS):
             raise FlatBufferError('it tells of compression {}, known are 0 to 4'.format(packing))
         streams, events = _read_streams(table.text(2))
@@ -192,7 +204,7 @@ def _read_header(file, path, file_size):
         width,
         height,
         len(MAGIC) + 4 + size,
-        table.number(1, 'q', -1),
+        table_at,
     )
 
 

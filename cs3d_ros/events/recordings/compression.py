@@ -5,9 +5,7 @@ import os
 from cs3d_ros.events.recordings.recording import RecordingError
 
 LARGEST = 1 << 27  # bytes once unpacked: 8 million events of AEDAT 4, ten times a busy second
-# LZ4 unpacks to 255 times the size at most, so a piece gives 16 MiB before the limit is looked at.
-LZ4_PIECE = 1 << 16
-ZSTD_PIECE = 1 << 20
+PIECE = 1 << 20  # bytes unpacked before the limit is looked at
 LARGEST_RATIO = 1000  # of a packed file; events pack to a third
 
 
@@ -39,20 +37,21 @@ def _too_large(limit):
 
 def _unpack_lz4(data, limit):
     frame = _import('lz4.frame', 'lz4')
-    unpacker = frame.LZ4FrameDecompressor()
-    parts, size = [], 0
+    context = frame.create_decompression_context()
+    rest, parts, size, is_whole = memoryview(data), [], 0, False
     try:
-        for first in range(0, len(data), LZ4_PIECE):
-            parts.append(unpacker.decompress(data[first : first + LZ4_PIECE]))
-            size += len(parts[-1])
+        while not is_whole:
+            # with a length to fill, lz4 is five times as fast as when it makes room by doubling
+            part, taken, is_whole = frame.decompress_chunk(context, rest, max_length=PIECE)
+            if not (part or taken or is_whole):
+                raise PackingError('its LZ4 frame has no end')
+            parts.append(part)
+            size += len(part)
             if size > limit:
                 raise PackingError(_too_large(limit))
-            if unpacker.eof:
-                break
-    except (RuntimeError, EOFError, MemoryError) as error:
+            rest = rest[taken:]
+    except (RuntimeError, MemoryError) as error:
         raise PackingError('LZ4 says: {}'.format(error)) from error
-    if not unpacker.eof:
-        raise PackingError('its LZ4 frame has no end')
     return parts[0] if len(parts) == 1 else b''.join(parts)
 
 
@@ -75,7 +74,7 @@ def _read_zstd(unpacker, data, limit):
     parts, size = [], 0
     with unpacker.stream_reader(data) as stream:
         while True:
-            part = stream.read(ZSTD_PIECE)
+            part = stream.read(PIECE)
             if not part:
                 return b''.join(parts)
             parts.append(part)

@@ -218,6 +218,8 @@ class McapFile:
         elif kind == CHUNK_INDEX:
             fields = _Fields(content)
             _, last_log_ns, at, _ = fields.take('QQQQ')
+            if at >= self._size:
+                raise PackingError('a chunk lies behind the end of the file')
             channels = tuple(channel for channel, _ in fields.pairs('HQ'))
             self._chunks.append(_Chunk(at, last_log_ns, channels))
 

@@ -67,8 +67,7 @@ class RawRecording(Recording):
         super().__init__(path, header.width, header.height, first.t[0])
 
     def _packets(self, start_ns):
-        for batch in self._decoded():
-            yield batch.x, batch.y, batch.t, batch.p
+        return self._decoded()
 
     def _decoded(self):
         codec = open_codec(*self._header[:3])

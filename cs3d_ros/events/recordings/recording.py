@@ -85,6 +85,7 @@ class Recording:
         """
         Yield (x, y, t_ns, p) arrays of integers in the order of the file, up to 1 M events each.
 
+        Or batches, of which nothing is to be checked but that they follow each other in time.
         ``start_ns`` allows a format with an index to leave out packets that end before it; what is
         too early all the same is dropped here. Sets ``progress`` and ``is_cut`` on the way.
         """
@@ -93,18 +94,8 @@ class Recording:
     def _valid(self, start_ns, end_ns) -> Iterator[EventBatch]:
         self._start_pass()
         last_ns = NO_TIME
-        for x, y, t, p in self._packets(start_ns):
-            batch, outside, backwards = keep_valid(
-                _coordinates(x),
-                _coordinates(y),
-                t,
-                _polarities(p),
-                self.width,
-                self.height,
-                last_ns,
-            )
-            self.out_of_bounds += outside
-            self.time_reversed += backwards
+        for packet in self._packets(start_ns):
+            batch = self._checked(packet, last_ns)
             if not len(batch):
                 continue
             last_ns = int(batch.t[-1])
@@ -115,6 +106,19 @@ class Recording:
                 break
             yield batch
         self.progress = 1.0
+
+    def _checked(self, packet, last_ns) -> EventBatch:
+        if isinstance(packet, EventBatch):
+            if not len(packet) or packet.t[0] >= last_ns:
+                return packet
+            packet = packet.x, packet.y, packet.t, packet.p
+        x, y, t, p = packet
+        batch, outside, backwards = keep_valid(
+            _coordinates(x), _coordinates(y), t, _polarities(p), self.width, self.height, last_ns
+        )
+        self.out_of_bounds += outside
+        self.time_reversed += backwards
+        return batch
 
     def batches(
         self,

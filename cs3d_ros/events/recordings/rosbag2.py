@@ -82,7 +82,7 @@ class BagRecording(Recording):
                         self.path, self.width, self.height, batch.width, batch.height
                     )
                 )
-            yield batch.x, batch.y, batch.t, batch.p
+            yield batch
 
     def _decoded(self, start_ns):
         decoder = open_decoder(self._type)
@@ -201,7 +201,7 @@ def _is_packed(path):
 
 def write(path, batches, width, height):
     """Write a bag folder, or the file alone for a path that ends in ``.db3``."""
-    if path.endswith('.db3'):
+    if path.lower().endswith('.db3'):
         return _write_file(path, batches)[1]
     os.mkdir(path)
     name = os.path.basename(path) + '_0.db3'
