@@ -9,6 +9,7 @@ KERNELS = [
     'cs3d_ros.events._codecs',
     'cs3d_ros.events._kernels',
     'cs3d_ros.events.recordings._aedat4',
+    'cs3d_ros.events.recordings._ecf',
     'cs3d_ros.simulator._kernels',
 ]
 

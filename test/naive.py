@@ -54,6 +54,139 @@ def decode_aedat4(data, width, height, last_ns):
     return kept, outside, backwards
 
 
+def encode_ecf(batch, packing):
+    """
+    Return a chunk of Prophesee's ECF; times in whole us, one step and one count at a time.
+
+    ``packing``: 0 for every column by itself, 1 for x with polarity, 2 for x, y and polarity.
+    """
+    times, ps = (batch.t // 1000).tolist(), batch.p.tolist()
+    xs, ys = batch.x.tolist(), batch.y.tolist()
+    out = bytearray(struct.pack('<IQ', len(batch) << 2 | packing, times[0] % 2**64))
+    now = times[0]
+    for t, count in _runs(times):
+        step, now = t - now, t
+        if step >= 15:
+            out += bytes(0xF0 | step >> at & 15 for at in range(0, step.bit_length(), 4))
+            step = 0
+        out += bytes([step << 4 | min(count, 15)])
+        out += struct.pack('<H', count) if count >= 15 else b''
+    if packing == 2:
+        return bytes(out) + _in_fours([y << 12 | x << 1 | p for x, y, p in zip(xs, ys, ps)], 24)
+    for y, count in _runs(ys):
+        out += struct.pack('<H', y << 5 | min(count, 31))
+        out += struct.pack('<H', count) if count >= 31 else b''
+    if packing == 1:
+        return bytes(out) + _in_fours([x << 1 | p for x, p in zip(xs, ps)], 12)
+    while xs:
+        first, mask = xs.pop(0), 0
+        for step in range(1, 6):
+            if xs and xs[0] == first + step:
+                mask |= 1 << (5 - step)
+                xs.pop(0)
+        out += struct.pack('<H', first << 5 | mask)
+    for p, count in _runs(ps):
+        out += bytes([p << 7 | min(count, 127)])
+        out += struct.pack('<H', count) if count >= 127 else b''
+    return bytes(out)
+
+
+def _runs(values):
+    """Return (value, how often it follows itself), at most 65,535 times."""
+    runs = []
+    for value in values:
+        if runs and runs[-1][0] == value and runs[-1][1] < 65_535:
+            runs[-1][1] += 1
+        else:
+            runs.append([value, 1])
+    return runs
+
+
+def _in_fours(values, bits):
+    """
+    Return values of some bits, four in three words: word k tells the upper bits of value k + 1.
+
+    Each word holds the rest of a value above and the low end of the next one below.
+    """
+    out, part = b'', bits // 3
+    for first in range(0, len(values), 4):
+        a, b, c, d = (values[first : first + 4] + [0, 0, 0])[:4]
+        words = [
+            a << part | b & (1 << part) - 1,
+            b >> part << 2 * part | c & (1 << 2 * part) - 1,
+            c >> 2 * part << 3 * part | d,
+        ]
+        out += struct.pack('<3' + ('I' if bits == 24 else 'H'), *words)
+    return out
+
+
+def decode_ecf(data, room):
+    """Return lists x, y, t (us), p of a chunk, or None if it is damaged or has no room."""
+    try:
+        return _decode_ecf(list(data), room)
+    except IndexError:
+        return None
+
+
+def _decode_ecf(data, room):
+    def take(count):
+        taken = [data.pop(0) for _ in range(count)]
+        return sum(byte << 8 * at for at, byte in enumerate(taken))
+
+    def take_fours(bits):
+        size, part, out = bits // 6, bits // 3, []
+        for _ in range((n + 3) // 4):
+            a, b, c = take(size), take(size), take(size)
+            low = [(1 << part * k) - 1 for k in range(4)]
+            out += [
+                a >> part,
+                b >> 2 * part << part | a & low[1],
+                c >> 3 * part << 2 * part | b & low[2],
+                c & low[3],
+            ]
+        return out[:n]
+
+    head = take(4)
+    n = head >> 2
+    if n > room:
+        return None
+    if n == 0:
+        return [], [], [], []
+    now, t, shift, y, x, p = take(8), [], 0, [], [], []
+    step = 0
+    while len(t) < n:
+        token = take(1)
+        if token >> 4 == 15:
+            if shift == 64:
+                return None
+            step, shift = step | (token & 15) << shift, shift + 4
+            continue
+        count = take(2) if token & 15 == 15 else token & 15
+        now, step, shift = now + step + (token >> 4), 0, 0
+        t += [(now + 2**63) % 2**64 - 2**63] * count
+    if head & 2:
+        events = take_fours(24)
+        x, y, p = (
+            [e >> at & mask for e in events] for at, mask in ((1, 2047), (12, 2047), (0, 1))
+        )
+    else:
+        while len(y) < n:
+            word = take(2)
+            y += [word >> 5] * (take(2) if word & 31 == 31 else word & 31)
+        if head & 1:
+            events = take_fours(12)
+            x, p = [e >> 1 for e in events], [e & 1 for e in events]
+        else:
+            while len(x) < n:
+                word = take(2)
+                x += [(word >> 5) + k for k in range(6) if k == 0 or word >> (5 - k) & 1]
+            while len(p) < n:
+                token = take(1)
+                p += [token >> 7] * (take(2) if token & 127 == 127 else token & 127)
+    x = x[:n]  # the mask of the last word may tell too much, a count may not
+    return (x, y, t, p) if not data and len(y) == len(t) == len(p) == n else None
+
+
 class CdrWriter:
     """CDR as its standard tells it: every primitive aligns to its own size, from byte 4 on."""
 
