@@ -39,7 +39,7 @@ ROS = re.compile(
     r'|rosbag2\w*|cv_bridge|domain_coordinator)$'
 )
 TRAINING = {'torch', 'torchvision', 'lightning', 'pytorch_lightning', 'numba', 'dask', 'onnx'}
-TRAINING |= {'scipy', 'h5py', 'pandas', 'sklearn', 'training'}
+TRAINING |= {'scipy', 'pandas', 'sklearn', 'training'}
 
 
 def find_violations(root=ROOT):

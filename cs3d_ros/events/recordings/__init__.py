@@ -34,6 +34,7 @@ class _Format(NamedTuple):
 
 _FORMATS = (
     _Format('aedat4', 'Aedat4Recording', ('.aedat4',), (b'#!AER-DAT4',), ('.aedat4',)),
+    _Format('hdf5', 'Hdf5Recording', ('.h5', '.hdf5'), (b'\x89HDF\r\n\x1a\n',)),
     _Format('npz', 'NpzRecording', ('.npz',), (b'PK\3\4', b'PK\5\6'), ('.npz',)),
     _Format('prophesee_raw', 'RawRecording', ('.raw',), (b'% ',)),
     _Format(
