@@ -7,6 +7,8 @@ from setuptools import Extension, setup
 # No cythonize(): it prints, and colcon reads this script's output. setuptools calls Cython itself.
 KERNELS = [
     'cs3d_ros.events._codecs',
+    'cs3d_ros.events._filters',
+    'cs3d_ros.events._frames',
     'cs3d_ros.events._kernels',
     'cs3d_ros.events.recordings._aedat4',
     'cs3d_ros.events.recordings._ecf',

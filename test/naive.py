@@ -4,6 +4,7 @@ import math
 import struct
 
 import numpy as np
+from hypothesis import strategies as st
 
 from cs3d_ros.events import EventBatch, RecordingError, open_recording
 
@@ -349,3 +350,83 @@ def pixel_events(levels, times_ns, on_threshold, off_threshold):
             reference -= off_threshold
             events.append((t0 + (t1 - t0) * (reference - v0) / (v1 - v0), 0))
     return events
+
+
+@st.composite
+def streams(draw, longest_gap_ns=4 * 3_600_000_000_000):
+    """Draw a batch of a tiny sensor and cuts through it: equal times, and silences of hours."""
+    width, height = draw(st.integers(1, 5)), draw(st.integers(1, 4))
+    gaps = st.one_of(st.just(0), st.integers(0, 40), st.integers(0, longest_gap_ns))
+    events = draw(
+        st.lists(
+            st.tuples(
+                st.integers(0, width - 1), st.integers(0, height - 1), gaps, st.integers(0, 1)
+            ),
+            max_size=60,
+        )
+    )
+    x, y, gap, p = np.array(events, np.int64).reshape(-1, 4).T
+    start_ns = draw(st.sampled_from([0, -(10**15), 1_700_000_000_000_000_000]))
+    batch = EventBatch(
+        x.astype(np.uint16),
+        y.astype(np.uint16),
+        start_ns + np.cumsum(gap),
+        p.astype(np.uint8),
+        width,
+        height,
+    )
+    cuts = sorted(draw(st.lists(st.integers(0, len(batch)), max_size=6)))
+    cuts = [0] + cuts + [len(batch)]
+    return batch, [batch[first:last] for first, last in zip(cuts, cuts[1:])]
+
+
+def supported(batch, tau_ns):
+    """Return which events one of the 8 neighbours preceded by at most tau."""
+    newest = {}
+    keep = []
+    for x, y, t in zip(batch.x.tolist(), batch.y.tolist(), batch.t.tolist()):
+        around = [(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+        keep.append(any(t - newest[pixel] <= tau_ns for pixel in around if pixel in newest))
+        newest[x, y] = t
+    return keep
+
+
+def select(batch, keep):
+    """Return the batch of the events that a list of truths names."""
+    keep = np.array(keep, bool)
+    columns = (column[keep] for column in (batch.x, batch.y, batch.t, batch.p))
+    return EventBatch(*columns, batch.width, batch.height)
+
+
+def by_period(batch, period_ns):
+    """Return [(end_ns, events)] of all periods before the one that the last event falls into."""
+    if not len(batch):
+        return []
+    first, last = (int(t) // period_ns for t in batch.t[[0, -1]])
+    ends = [(index + 1) * period_ns for index in range(first, last)]
+    return [(end, batch.between(end - period_ns, end)) for end in ends]
+
+
+def whole_frame(batch, step):
+    """Return the event frame of the whole sensor, event by event."""
+    counts = np.zeros((batch.height, batch.width), int)
+    for x, y, p in zip(batch.x.tolist(), batch.y.tolist(), batch.p.tolist()):
+        counts[y, x] += 1 if p else -1
+    return np.clip(128 + step * counts, 0, 255).astype(np.uint8)
+
+
+def counts_by_polarity(batch):
+    """Return the events per polarity and pixel, event by event."""
+    counts = np.zeros((2, batch.height, batch.width), int)
+    for x, y, p in zip(batch.x.tolist(), batch.y.tolist(), batch.p.tolist()):
+        counts[p, y, x] += 1
+    return np.minimum(counts, 65535).astype(np.uint16)
+
+
+def time_surface(batch, end_ns, tau_ns):
+    """Return exp(-age / tau) of the newest event before a time, pixel by pixel."""
+    surface = np.zeros((2, batch.height, batch.width))
+    for x, y, t, p in zip(batch.x.tolist(), batch.y.tolist(), batch.t.tolist(), batch.p.tolist()):
+        if t < end_ns:
+            surface[p, y, x] = math.exp(-(end_ns - t) / tau_ns)
+    return surface

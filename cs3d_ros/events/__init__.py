@@ -1,10 +1,21 @@
-"""Events in: batches, driver messages, recordings, event frames."""
+"""Events in: batches, driver messages, recordings, filters, frames."""
 
 from cs3d_ros.events.batch import EventBatch, concatenate
 from cs3d_ros.events.codecs import CodecCounts, encode_evt3, open_codec
+from cs3d_ros.events.filters import (
+    BackgroundActivityFilter,
+    BackgroundActivitySettings,
+    FilterCounts,
+)
 from cs3d_ros.events.frames import (
+    CountFrames,
+    Cut,
+    EventFrames,
+    Frame,
     FrameSettings,
+    PeriodCutter,
     SquareAccumulator,
+    TimeSurfaces,
     count_in_cells,
     period_index,
     still_frame,
@@ -29,19 +40,28 @@ from cs3d_ros.events.recordings import (
 )
 
 __all__ = [
+    'BackgroundActivityFilter',
+    'BackgroundActivitySettings',
     'CodecCounts',
+    'CountFrames',
+    'Cut',
     'DECODERS',
     'ENCODERS',
     'EventArrayDecoder',
     'EventBatch',
     'EventCounts',
+    'EventFrames',
     'EventPacketDecoder',
+    'FilterCounts',
+    'Frame',
     'FrameSettings',
     'MessageDecoder',
     'MessageError',
+    'PeriodCutter',
     'Recording',
     'RecordingError',
     'SquareAccumulator',
+    'TimeSurfaces',
     'concatenate',
     'count_in_cells',
     'encode_event_array',

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """
-Compiled loops over events: check, decode, encode, count.
+Compiled loops over events: check, decode, encode.
 
 Callers own all checks of lengths and dtypes; nothing here allocates or raises. Slow obvious twins
 stand in ``test/naive.py``.
@@ -245,37 +245,3 @@ def encode_event_array(const uint16_t[::1] x, const uint16_t[::1] y, const int64
             memcpy(element + 4, &sec, 4)
             memcpy(element + 8, &nanosec, 4)
             element[12] = p[i]
-
-
-def count_in_square(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,
-                    double cx, double cy, double cos_roll, double sin_roll, double scale,
-                    int32_t[:, ::1] counts):
-    """Add ON minus OFF of the events inside an upright square to ``counts``; return how many.
-
-    A pixel centre maps to ``u = ((x - cx) cos + (y - cy) sin) scale + size / 2`` and likewise
-    ``v`` with the perpendicular axis; the cell is ``floor(u), floor(v)``.
-    """
-    cdef Py_ssize_t i, n = x.shape[0], inside = 0
-    cdef int size = counts.shape[0], column, row
-    cdef double dx, dy, u, v, half = 0.5 * size
-    with nogil:
-        for i in range(n):
-            dx = x[i] + 0.5 - cx
-            dy = y[i] + 0.5 - cy
-            u = (dx * cos_roll + dy * sin_roll) * scale + half
-            v = (dy * cos_roll - dx * sin_roll) * scale + half
-            # Truncation is floor above 0; so it is one instruction instead of a call.
-            if u < 0 or v < 0 or u >= size or v >= size:
-                continue
-            column, row = <int>u, <int>v
-            counts[row, column] += 2 * p[i] - 1
-            inside += 1
-    return inside
-
-
-def count_in_cells(const uint16_t[::1] x, const uint16_t[::1] y, int cell, int32_t[:, ::1] counts):
-    """Add one per event to the square cell of ``cell`` pixels that it falls into."""
-    cdef Py_ssize_t i, n = x.shape[0]
-    with nogil:
-        for i in range(n):
-            counts[y[i] // cell, x[i] // cell] += 1

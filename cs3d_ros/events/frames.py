@@ -1,14 +1,298 @@
-"""Event frames: what the networks read, one per period of sensor time."""
+"""Frames: what a period of sensor time showed, as an array."""
 
-from typing import NamedTuple
+from typing import List, NamedTuple
 
 import numpy as np
 
-from cs3d_ros.events import _kernels
+from cs3d_ros.events import _frames
 from cs3d_ros.events.batch import EventBatch
 
 STILL = 128  # grey level of a pixel without events
 DEFAULT_PERIOD_NS = 33_333_333  # 30 frames per second, rounded down to whole ns
+LONGEST_GAP_NS = 10_000_000_000  # without events; beyond it the clock jumped or the camera slept
+LATE_NS = 1_000_000_000  # events older than this mean a new clock, younger ones come too late
+LARGEST_PART = 16384  # events a call, so that counts of 16 bits are seen to grow
+NEVER_NS = np.iinfo(np.int64).min
+
+
+def period_index(t_ns: int, period_ns: int) -> int:
+    """Return the number of the period [index * period_ns, (index + 1) * period_ns) of a time."""
+    return int(t_ns) // period_ns
+
+
+class Cut(NamedTuple):
+    """Events of a batch that fall into one period, and what happens before they do."""
+
+    restart: bool  # the clock went back or leapt ahead: forget the open period
+    ends_ns: range  # of the periods that close
+    late: int  # events dropped, as their period was closed already
+    first: int  # of the events in the period that is open now: [first, last) of the batch
+    last: int
+
+
+class PeriodCutter:
+    """
+    Where a stream of events crosses from one period to the next, however it is cut.
+
+    Periods are aligned to absolute sensor time, and those without events exist. A silence of more
+    than ``LONGEST_GAP_NS`` and a clock that goes back by more than ``LATE_NS`` begin anew, so no
+    batch closes more periods than fit that gap.
+
+    Examples
+    --------
+    >>> batch = EventBatch(np.zeros(3, np.uint16), np.zeros(3, np.uint16),
+    ...                    np.array([5, 12, 31]), np.zeros(3, np.uint8), 1, 1)
+    >>> for cut in PeriodCutter(10).push(batch):
+    ...     print(list(cut.ends_ns), batch.t[cut.first : cut.last])
+    [] [5]
+    [10] [12]
+    [20, 30] [31]
+    """
+
+    def __init__(self, period_ns: int):
+        if period_ns < 1:
+            raise ValueError('a period must be positive, got {} ns'.format(period_ns))
+        self._period_ns = int(period_ns)
+        self._longest_ns = max(LONGEST_GAP_NS, self._period_ns)
+        self.reset()
+
+    def reset(self):
+        """Forget the stream; the next events open a period of their own."""
+        self.start_ns = None  # of the open period
+
+    def push(self, batch: EventBatch) -> List[Cut]:
+        """Return where to cut events that follow the earlier ones in time."""
+        cuts = []
+        t = batch.t
+        last = 0
+        while last < len(t):
+            restart, ends_ns = self._open(int(t[last]))
+            first = last
+            if t[first] < self.start_ns:
+                first = _frames.first_at(t, first, self.start_ns)
+            late, last = first - last, len(t)
+            if t[-1] >= self.start_ns + self._period_ns:
+                last = _frames.first_at(t, first, self.start_ns + self._period_ns)
+            cuts.append(Cut(restart, ends_ns, late, first, last))
+        return cuts
+
+    def advance(self, t_ns: int) -> Cut:
+        """Return the periods that end by ``t_ns``, as no event before it will come."""
+        if self.start_ns is None or t_ns < self.start_ns + self._period_ns:
+            return Cut(False, range(0), 0, 0, 0)
+        return Cut(*self._open(int(t_ns)), 0, 0, 0)
+
+    def _open(self, t_ns):
+        """Make the period of a time the open one; return (restart, ends of those closed)."""
+        start_ns = period_index(t_ns, self._period_ns) * self._period_ns
+        restart = self.start_ns is not None and not (
+            -LATE_NS <= t_ns - self.start_ns <= self._longest_ns
+        )
+        if self.start_ns is None or restart:
+            self.start_ns = start_ns
+            return restart, range(0)
+        ends_ns = range(self.start_ns + self._period_ns, start_ns + 1, self._period_ns)
+        self.start_ns = max(start_ns, self.start_ns)
+        return False, ends_ns
+
+
+class Frame:
+    """
+    What one period showed.
+
+    Attributes
+    ----------
+    t_ns : int
+        End of the period.
+    image : np.ndarray
+        Read-only; shape and dtype are told by the stage that made it.
+    """
+
+    __slots__ = ('t_ns', 'image')
+
+    def __init__(self, t_ns: int, image: np.ndarray):
+        self.t_ns = t_ns
+        self.image = image
+
+
+class _Frames:
+    """What all frames of the whole sensor share: a frame per period, also of an empty one."""
+
+    def __init__(self, width: int, height: int, period_ns: int):
+        EventBatch.empty(width, height)  # refuses what is no sensor
+        self.width, self.height = width, height
+        self._cutter = PeriodCutter(period_ns)
+        self.reset()
+
+    def reset(self):
+        """Forget the stream; the next events start a new one."""
+        self._cutter.reset()
+        self._clear()
+
+    def push(self, batch: EventBatch) -> List[Frame]:
+        """
+        Take events that follow the earlier ones in time; return the frames they complete.
+
+        Raises
+        ------
+        ValueError
+            If the batch is of another sensor size.
+        """
+        if batch.width != self.width or batch.height != self.height:
+            raise ValueError(
+                'frames are of a sensor of {} x {}, got events of {} x {}: make new ones'.format(
+                    self.width, self.height, batch.width, batch.height
+                )
+            )
+        frames = []
+        for cut in self._cutter.push(batch):
+            frames += self._close(cut)
+            self._add(batch, cut.first, cut.last)
+        return frames
+
+    def advance(self, t_ns: int) -> List[Frame]:
+        """Return the frames of the periods that end by ``t_ns``: no event before it will come."""
+        return self._close(self._cutter.advance(t_ns))
+
+    def _close(self, cut):
+        if cut.restart:
+            self._clear()
+        frames = []
+        for end_ns in cut.ends_ns:
+            image = self._take(end_ns)
+            image.flags.writeable = False
+            frames.append(Frame(end_ns, image))
+        return frames
+
+
+class EventFrames(_Frames):
+    """
+    Event frames of the whole sensor: uint8 (height, width), ``clip(128 + step * (ON - OFF))``.
+
+    Frames without events are all one array.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    period_ns : int
+    step : int
+        Grey levels per event, 1 to 127.
+
+    Examples
+    --------
+    >>> frames = EventFrames(346, 260)
+    >>> frames.push(EventBatch.empty(346, 260))
+    []
+    """
+
+    def __init__(
+        self, width: int, height: int, period_ns: int = DEFAULT_PERIOD_NS, step: int = 32
+    ):
+        if not 0 < step < 128:
+            raise ValueError('step must be 1 to 127, got {}'.format(step))
+        self._step = step
+        self._narrow = np.zeros((height, width), np.int16)
+        self._still = np.full((height, width), STILL, np.uint8)
+        super().__init__(width, height, period_ns)
+
+    def _clear(self):
+        self._narrow[:] = 0
+        self._counts = self._narrow
+        self._is_still = True
+
+    def _add(self, batch, first, last):
+        self._is_still = self._is_still and first == last
+        for start in range(first, last, LARGEST_PART):
+            stop = min(start + LARGEST_PART, last)
+            if _frames.count_signed(batch.x, batch.y, batch.p, start, stop, self._counts):
+                self._counts = self._counts.astype(np.int32)  # for the rest of the period
+
+    def _take(self, end_ns):
+        if self._is_still:
+            return self._still
+        frame = np.empty((self.height, self.width), np.uint8)
+        _frames.take_frame(self._counts, self._step, frame)
+        if self._counts is not self._narrow:
+            self._narrow[:] = 0
+            self._counts = self._narrow
+        self._is_still = True
+        return frame
+
+
+class CountFrames(_Frames):
+    """
+    Events per pixel and polarity: uint16 (2, height, width), OFF first; 65535 means no fewer.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    period_ns : int
+    """
+
+    def __init__(self, width: int, height: int, period_ns: int = DEFAULT_PERIOD_NS):
+        self._still = np.zeros((2, height, width), np.uint16)
+        super().__init__(width, height, period_ns)
+
+    def _clear(self):
+        self._counts = None  # made with the first event
+
+    def _add(self, batch, first, last):
+        if first == last:
+            return
+        if self._counts is None:
+            self._counts = np.zeros(self._still.shape, np.uint16)
+        _frames.count_by_polarity(batch.x, batch.y, batch.p, first, last, self._counts)
+
+    def _take(self, end_ns):
+        frame, self._counts = self._counts, None
+        return self._still if frame is None else frame
+
+
+class TimeSurfaces(_Frames):
+    """
+    Exponential time surface: float32 (2, height, width), OFF first, ``exp(-age / tau)``.
+
+    The age is the time from the newest event of a pixel and polarity to the end of the period; a
+    pixel that never fired is 0.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    period_ns : int
+    tau_ns : int
+        After which a pixel has faded to 37 %.
+
+    Source
+    ------
+    X. Lagorce et al., "HOTS: A hierarchy of event-based time-surfaces", 2017.
+    """
+
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        period_ns: int = DEFAULT_PERIOD_NS,
+        tau_ns: int = 50_000_000,
+    ):
+        if tau_ns < 1:
+            raise ValueError('tau_ns must be positive, got {}'.format(tau_ns))
+        self._tau_ns = tau_ns
+        self._times = np.empty((2, height, width), np.int64)
+        super().__init__(width, height, period_ns)
+
+    def _clear(self):
+        self._times[:] = NEVER_NS
+
+    def _add(self, batch, first, last):
+        _frames.note_times(batch.x, batch.y, batch.t, batch.p, first, last, self._times)
+
+    def _take(self, end_ns):
+        surface = np.empty(self._times.shape, np.float32)
+        _frames.write_decay(self._times, end_ns, self._tau_ns, surface)
+        return np.exp(surface, out=surface)
 
 
 class FrameSettings(NamedTuple):
@@ -17,11 +301,6 @@ class FrameSettings(NamedTuple):
     size: int = 112  # px, side of the face square in the frame
     period_ns: int = DEFAULT_PERIOD_NS
     step: int = 32  # grey levels per event
-
-
-def period_index(t_ns: int, period_ns: int) -> int:
-    """Return the number of the period [index * period_ns, (index + 1) * period_ns) of a time."""
-    return int(t_ns) // period_ns
 
 
 def still_frame(size: int) -> np.ndarray:
@@ -65,7 +344,7 @@ class SquareAccumulator:
             ``cx``, ``cy``, ``side`` in sensor pixels (side > 0) and ``roll`` in radians, positive
             when the face's own right-hand x axis points below the sensor's.
         """
-        return _kernels.count_in_square(
+        return _frames.count_in_square(
             batch.x,
             batch.y,
             batch.p,
@@ -103,4 +382,4 @@ def count_in_cells(batch: EventBatch, cell: int, counts: np.ndarray):
     expected = -(-batch.height // cell), -(-batch.width // cell)
     if counts.shape != expected:
         raise ValueError('counts must have shape {}, got {}'.format(expected, counts.shape))
-    _kernels.count_in_cells(batch.x, batch.y, cell, counts)
+    _frames.count_in_cells(batch.x, batch.y, cell, counts)

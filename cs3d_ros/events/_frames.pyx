@@ -1,0 +1,136 @@
+# cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
+"""
+Compiled loops of the frames: cut at a period, count, remember times.
+
+Callers own all checks of lengths and dtypes; nothing here allocates or raises. Slow obvious twins
+stand in ``test/naive.py``.
+"""
+from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint16_t, uint64_t, uint8_t
+from libc.math cimport INFINITY
+
+ctypedef fused count_t:
+    int16_t
+    int32_t
+
+DEF ALARM = 16384  # half of what int16 holds
+
+
+def first_at(const int64_t[::1] t, Py_ssize_t first, int64_t t_ns):
+    """Return the first event from ``first`` on that is not before a time."""
+    cdef Py_ssize_t middle, last = t.shape[0]
+    while first < last:
+        middle = (first + last) // 2
+        if t[middle] < t_ns:
+            first = middle + 1
+        else:
+            last = middle
+    return first
+
+
+def count_signed(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,
+                 Py_ssize_t first, Py_ssize_t last, count_t[:, ::1] counts):
+    """Add ON minus OFF of the events [first, last); return whether a count of int16 grows large.
+
+    At most 16384 events at a time, and none after a warning: so no int16 overflows.
+    """
+    cdef Py_ssize_t i, width = counts.shape[1]
+    cdef count_t *cells = &counts[0, 0]
+    cdef count_t *cell
+    cdef int count, alarm = 0
+    with nogil:
+        for i in range(first, last):
+            cell = cells + y[i] * width + x[i]
+            count = cell[0] + 2 * p[i] - 1
+            cell[0] = <count_t>count
+            alarm |= count + ALARM
+    return (alarm & ~(2 * ALARM - 1)) != 0
+
+
+def take_frame(count_t[:, ::1] counts, int16_t step, uint8_t[:, ::1] frame):
+    """Write ``clip(128 + step * count, 0, 255)`` to the frame, and set the counts to 0."""
+    cdef Py_ssize_t i, n = counts.shape[0] * counts.shape[1]
+    cdef count_t *cells = &counts[0, 0]
+    cdef uint8_t *levels = &frame[0, 0]
+    cdef count_t count
+    cdef int16_t level
+    with nogil:
+        for i in range(n):
+            count = cells[i]
+            cells[i] = 0
+            # A step is at least 1, so 128 of them reach the end of the greys: 16 bits will do.
+            count = -128 if count < -128 else count
+            count = 127 if count > 127 else count
+            level = <int16_t>(<int16_t>count * step)
+            level = <int16_t>(level + 128)
+            level = 0 if level < 0 else level
+            level = 255 if level > 255 else level
+            levels[i] = <uint8_t>level
+
+
+def count_by_polarity(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,
+                      Py_ssize_t first, Py_ssize_t last, uint16_t[:, :, ::1] counts):
+    """Add one per event [first, last) to its pixel in the channel of its polarity, up to 65535."""
+    cdef Py_ssize_t i, width = counts.shape[2], area = counts.shape[1] * counts.shape[2]
+    cdef uint16_t *cell
+    with nogil:
+        for i in range(first, last):
+            cell = &counts[0, 0, 0] + p[i] * area + y[i] * width + x[i]
+            cell[0] += cell[0] != 0xffff
+
+
+def note_times(const uint16_t[::1] x, const uint16_t[::1] y, const int64_t[::1] t,
+               const uint8_t[::1] p, Py_ssize_t first, Py_ssize_t last, int64_t[:, :, ::1] times):
+    """Write the times of the events [first, last) to their pixels, by polarity."""
+    cdef Py_ssize_t i, width = times.shape[2], area = times.shape[1] * times.shape[2]
+    cdef int64_t *cells = &times[0, 0, 0]
+    with nogil:
+        for i in range(first, last):
+            cells[p[i] * area + y[i] * width + x[i]] = t[i]
+
+
+def write_decay(const int64_t[:, :, ::1] times, int64_t t_ns, double tau_ns,
+                float[:, :, ::1] out):
+    """Write minus the age of every pixel in units of tau; minus infinity where INT64_MIN is."""
+    cdef Py_ssize_t i, n = times.shape[0] * times.shape[1] * times.shape[2]
+    cdef const int64_t *cells = &times[0, 0, 0]
+    cdef float *values = &out[0, 0, 0]
+    with nogil:
+        for i in range(n):
+            if cells[i] == INT64_MIN:
+                values[i] = -INFINITY
+            else:
+                values[i] = <float>(-<double>(<uint64_t>t_ns - <uint64_t>cells[i]) / tau_ns)
+
+
+def count_in_square(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,
+                    double cx, double cy, double cos_roll, double sin_roll, double scale,
+                    int32_t[:, ::1] counts):
+    """Add ON minus OFF of the events inside an upright square to ``counts``; return how many.
+
+    A pixel centre maps to ``u = ((x - cx) cos + (y - cy) sin) scale + size / 2`` and likewise
+    ``v`` with the perpendicular axis; the cell is ``floor(u), floor(v)``.
+    """
+    cdef Py_ssize_t i, n = x.shape[0], inside = 0
+    cdef int size = counts.shape[0], column, row
+    cdef double dx, dy, u, v, half = 0.5 * size
+    with nogil:
+        for i in range(n):
+            dx = x[i] + 0.5 - cx
+            dy = y[i] + 0.5 - cy
+            u = (dx * cos_roll + dy * sin_roll) * scale + half
+            v = (dy * cos_roll - dx * sin_roll) * scale + half
+            # Truncation is floor above 0; so it is one instruction instead of a call.
+            if u < 0 or v < 0 or u >= size or v >= size:
+                continue
+            column, row = <int>u, <int>v
+            counts[row, column] += 2 * p[i] - 1
+            inside += 1
+    return inside
+
+
+def count_in_cells(const uint16_t[::1] x, const uint16_t[::1] y, int cell, int32_t[:, ::1] counts):
+    """Add one per event to the square cell of ``cell`` pixels that it falls into."""
+    cdef Py_ssize_t i, n = x.shape[0]
+    with nogil:
+        for i in range(n):
+            counts[y[i] // cell, x[i] // cell] += 1
