@@ -9,15 +9,12 @@ from cs3d_ros.events.filters import (
 )
 from cs3d_ros.events.frames import (
     CountFrames,
-    Cut,
     EventFrames,
     Frame,
     FrameSettings,
-    PeriodCutter,
     SquareAccumulator,
     TimeSurfaces,
     count_in_cells,
-    period_index,
     still_frame,
 )
 from cs3d_ros.events.messages import (
@@ -32,6 +29,7 @@ from cs3d_ros.events.messages import (
     encode_event_packet,
     open_decoder,
 )
+from cs3d_ros.events.periods import Cut, PeriodCutter, period_index
 from cs3d_ros.events.recordings import (
     Recording,
     RecordingError,

@@ -1,6 +1,6 @@
 # cython: language_level=3, boundscheck=False, wraparound=False, cdivision=True, initializedcheck=False
 """
-Compiled loops of the frames: cut at a period, count, remember times.
+Compiled loops of the frames: count, and remember times.
 
 Callers own all checks of lengths and dtypes; nothing here allocates or raises. Slow obvious twins
 stand in ``test/naive.py``.
@@ -13,18 +13,6 @@ ctypedef fused count_t:
     int32_t
 
 DEF ALARM = 16384  # half of what int16 holds
-
-
-def first_at(const int64_t[::1] t, Py_ssize_t first, int64_t t_ns):
-    """Return the first event from ``first`` on that is not before a time."""
-    cdef Py_ssize_t middle, last = t.shape[0]
-    while first < last:
-        middle = (first + last) // 2
-        if t[middle] < t_ns:
-            first = middle + 1
-        else:
-            last = middle
-    return first
 
 
 def count_signed(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,

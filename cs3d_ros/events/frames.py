@@ -6,94 +6,12 @@ import numpy as np
 
 from cs3d_ros.events import _frames
 from cs3d_ros.events.batch import EventBatch
+from cs3d_ros.events.periods import PeriodCutter
 
 STILL = 128  # grey level of a pixel without events
 DEFAULT_PERIOD_NS = 33_333_333  # 30 frames per second, rounded down to whole ns
-LONGEST_GAP_NS = 10_000_000_000  # without events; beyond it the clock jumped or the camera slept
-LATE_NS = 1_000_000_000  # events older than this mean a new clock, younger ones come too late
 LARGEST_PART = 16384  # events a call, so that counts of 16 bits are seen to grow
 NEVER_NS = np.iinfo(np.int64).min
-
-
-def period_index(t_ns: int, period_ns: int) -> int:
-    """Return the number of the period [index * period_ns, (index + 1) * period_ns) of a time."""
-    return int(t_ns) // period_ns
-
-
-class Cut(NamedTuple):
-    """Events of a batch that fall into one period, and what happens before they do."""
-
-    restart: bool  # the clock went back or leapt ahead: forget the open period
-    ends_ns: range  # of the periods that close
-    late: int  # events dropped, as their period was closed already
-    first: int  # of the events in the period that is open now: [first, last) of the batch
-    last: int
-
-
-class PeriodCutter:
-    """
-    Where a stream of events crosses from one period to the next, however it is cut.
-
-    Periods are aligned to absolute sensor time, and those without events exist. A silence of more
-    than ``LONGEST_GAP_NS`` and a clock that goes back by more than ``LATE_NS`` begin anew, so no
-    batch closes more periods than fit that gap.
-
-    Examples
-    --------
-    >>> batch = EventBatch(np.zeros(3, np.uint16), np.zeros(3, np.uint16),
-    ...                    np.array([5, 12, 31]), np.zeros(3, np.uint8), 1, 1)
-    >>> for cut in PeriodCutter(10).push(batch):
-    ...     print(list(cut.ends_ns), batch.t[cut.first : cut.last])
-    [] [5]
-    [10] [12]
-    [20, 30] [31]
-    """
-
-    def __init__(self, period_ns: int):
-        if period_ns < 1:
-            raise ValueError('a period must be positive, got {} ns'.format(period_ns))
-        self._period_ns = int(period_ns)
-        self._longest_ns = max(LONGEST_GAP_NS, self._period_ns)
-        self.reset()
-
-    def reset(self):
-        """Forget the stream; the next events open a period of their own."""
-        self.start_ns = None  # of the open period
-
-    def push(self, batch: EventBatch) -> List[Cut]:
-        """Return where to cut events that follow the earlier ones in time."""
-        cuts = []
-        t = batch.t
-        last = 0
-        while last < len(t):
-            restart, ends_ns = self._open(int(t[last]))
-            first = last
-            if t[first] < self.start_ns:
-                first = _frames.first_at(t, first, self.start_ns)
-            late, last = first - last, len(t)
-            if t[-1] >= self.start_ns + self._period_ns:
-                last = _frames.first_at(t, first, self.start_ns + self._period_ns)
-            cuts.append(Cut(restart, ends_ns, late, first, last))
-        return cuts
-
-    def advance(self, t_ns: int) -> Cut:
-        """Return the periods that end by ``t_ns``, as no event before it will come."""
-        if self.start_ns is None or t_ns < self.start_ns + self._period_ns:
-            return Cut(False, range(0), 0, 0, 0)
-        return Cut(*self._open(int(t_ns)), 0, 0, 0)
-
-    def _open(self, t_ns):
-        """Make the period of a time the open one; return (restart, ends of those closed)."""
-        start_ns = period_index(t_ns, self._period_ns) * self._period_ns
-        restart = self.start_ns is not None and not (
-            -LATE_NS <= t_ns - self.start_ns <= self._longest_ns
-        )
-        if self.start_ns is None or restart:
-            self.start_ns = start_ns
-            return restart, range(0)
-        ends_ns = range(self.start_ns + self._period_ns, start_ns + 1, self._period_ns)
-        self.start_ns = max(start_ns, self.start_ns)
-        return False, ends_ns
 
 
 class Frame:

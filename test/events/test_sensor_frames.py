@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 from naive import random_batch, random_cuts, streams
 
 from cs3d_ros.events import CountFrames, EventBatch, EventFrames, PeriodCutter, TimeSurfaces
-from cs3d_ros.events.frames import LATE_NS, LONGEST_GAP_NS
+from cs3d_ros.events.periods import LATE_NS, LONGEST_GAP_NS
 
 GAP_NS = 20_000_000_000
 PERIODS = st.sampled_from([1_000_000_007, 4_000_000_000, 13_000_000_000])
