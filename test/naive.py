@@ -385,8 +385,7 @@ def supported(batch, tau_ns):
     newest = {}
     keep = []
     for x, y, t in zip(batch.x.tolist(), batch.y.tolist(), batch.t.tolist()):
-        around = [(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
-        keep.append(any(t - newest[pixel] <= tau_ns for pixel in around if pixel in newest))
+        keep.append(any(t - newest[near] <= tau_ns for near in around((x, y)) if near in newest))
         newest[x, y] = t
     return keep
 
@@ -430,3 +429,84 @@ def time_surface(batch, end_ns, tau_ns):
         if t < end_ns:
             surface[p, y, x] = math.exp(-(end_ns - t) / tau_ns)
     return surface
+
+
+def rested(batch, period_ns):
+    """Return which events come at least a period after the last such one of their pixel."""
+    kept = {}
+    keep = []
+    for x, y, t in zip(batch.x.tolist(), batch.y.tolist(), batch.t.tolist()):
+        keep.append((x, y) not in kept or t - kept[x, y] >= period_ns)
+        if keep[-1]:
+            kept[x, y] = t
+    return keep
+
+
+def cool(batch, window_ns, least, ratio, longest_gap_ns):
+    """Return which events are of pixels that were not hot in the last window with events."""
+    hot, counts, window = set(), {}, None
+    keep = []
+    for x, y, t in zip(batch.x.tolist(), batch.y.tolist(), batch.t.tolist()):
+        if window is not None and t - window * window_ns > longest_gap_ns:
+            counts, window = {}, None
+        if window is not None and t // window_ns > window:
+            hot = {pixel for pixel, count in counts.items() if is_hot(pixel, counts, least, ratio)}
+            counts = {}
+        window = t // window_ns
+        counts[x, y] = counts.get((x, y), 0) + 1
+        keep.append((x, y) not in hot)
+    return keep
+
+
+def is_hot(pixel, counts, least, ratio):
+    """Return whether a pixel outdoes its neighbours, or a pair with its busiest one does."""
+    if counts[pixel] < least:
+        return False
+    order = sorted(around(pixel), key=lambda other: counts.get(other, 0))
+    most, second = counts.get(order[-1], 0), counts.get(order[-2], 0)
+    beyond = sorted(counts.get(other, 0) for other in around(order[-1]))
+    return counts[pixel] > ratio * most or (
+        counts[pixel] > ratio * second and most > ratio * beyond[-2]
+    )
+
+
+def around(pixel):
+    """Return the 8 neighbours, also those outside the sensor."""
+    x, y = pixel
+    return [(x + i, y + j) for i in (-1, 0, 1) for j in (-1, 0, 1) if i or j]
+
+
+def steady(batch, bands, cycles):
+    """Return which events are of pixels that have not kept turning to ON in step with a light."""
+    turned, streaks, last = {}, {}, {}
+    shortest, longest = min(low for low, _ in bands), max(high for _, high in bands)
+    keep = []
+    for x, y, t, p in zip(batch.x.tolist(), batch.y.tolist(), batch.t.tolist(), batch.p.tolist()):
+        pixel = x, y
+        age = t - turned.get(pixel, -(10**30))
+        if age > longest:
+            streaks[pixel] = 0
+        if p and not last.get(pixel, 0) and age > shortest // 2:
+            in_step = any(low <= age <= high for low, high in bands)
+            streaks[pixel] = streaks[pixel] + 1 if in_step else 0
+            turned[pixel] = t
+        last[pixel] = p
+        keep.append(streaks.get(pixel, 0) < cycles)
+    return keep
+
+
+def thinned(batch, budget, cell_px):
+    """Return which events of one slice pass, cells taking one in turn, evenly over their own."""
+    if len(batch) <= budget:
+        return [True] * len(batch)
+    cells = [(y // cell_px, x // cell_px) for x, y in zip(batch.x.tolist(), batch.y.tolist())]
+    shares = dict.fromkeys(sorted(set(cells)), 0)
+    while sum(shares.values()) < budget:
+        for cell in shares:
+            if shares[cell] < cells.count(cell) and sum(shares.values()) < budget:
+                shares[cell] += 1
+    keep = []
+    for i, cell in enumerate(cells):
+        before, count = cells[:i].count(cell), cells.count(cell)
+        keep.append((before + 1) * shares[cell] // count > before * shares[cell] // count)
+    return keep

@@ -6,6 +6,13 @@ from cs3d_ros.events.filters import (
     BackgroundActivityFilter,
     BackgroundActivitySettings,
     FilterCounts,
+    FlickerFilter,
+    FlickerSettings,
+    HotPixel,
+    HotPixelFilter,
+    HotPixelSettings,
+    RefractoryFilter,
+    RefractorySettings,
 )
 from cs3d_ros.events.frames import (
     CountFrames,
@@ -30,6 +37,7 @@ from cs3d_ros.events.messages import (
     open_decoder,
 )
 from cs3d_ros.events.periods import Cut, PeriodCutter, period_index
+from cs3d_ros.events.rate_limiter import RateLimiter, RateSettings
 from cs3d_ros.events.recordings import (
     Recording,
     RecordingError,
@@ -51,13 +59,22 @@ __all__ = [
     'EventFrames',
     'EventPacketDecoder',
     'FilterCounts',
+    'FlickerFilter',
+    'FlickerSettings',
     'Frame',
     'FrameSettings',
+    'HotPixel',
+    'HotPixelFilter',
+    'HotPixelSettings',
     'MessageDecoder',
     'MessageError',
     'PeriodCutter',
+    'RateLimiter',
+    'RateSettings',
     'Recording',
     'RecordingError',
+    'RefractoryFilter',
+    'RefractorySettings',
     'SquareAccumulator',
     'TimeSurfaces',
     'concatenate',

@@ -7,14 +7,16 @@ elsewhere gives the same events. Where a batch begins before the last one ended,
 anew: the filter forgets the stream by itself and counts a restart.
 """
 
-from typing import NamedTuple
+from typing import List, NamedTuple, Tuple
 
 import numpy as np
 
 from cs3d_ros.events import _filters
 from cs3d_ros.events.batch import COLUMN_TYPES, EventBatch
+from cs3d_ros.events.periods import PeriodCutter
 
-LONGEST_REACH_NS = 2_000_000_000  # ns; times in the maps are 32 bits
+LONGEST_REACH_NS = 2_000_000_000  # of a map of times, whose cells are 32 bits
+NS_PER_S = 1_000_000_000
 
 
 class FilterCounts(NamedTuple):
@@ -30,7 +32,7 @@ class FilterCounts(NamedTuple):
         return self.events - self.kept
 
 
-class _Filter:
+class Filter:
     """What all filters share: they mark events, one by one, and keep the marked."""
 
     def __init__(self, width: int, height: int, settings):
@@ -84,10 +86,10 @@ class _Filter:
 
     def _select(self, batch):
         keep = np.empty(len(batch), np.uint8)
-        return _marked(batch, keep, self._mark(batch, keep))
+        return take_marked(batch, keep, self._mark(batch, keep))
 
 
-def _marked(batch, keep, count):
+def take_marked(batch: EventBatch, keep: np.ndarray, count: int) -> EventBatch:
     """Return the events of a batch that a kernel has marked."""
     if count == len(batch):
         return batch
@@ -111,7 +113,7 @@ class BackgroundActivitySettings(NamedTuple):
     tau_ns: int = 10_000_000
 
 
-class BackgroundActivityFilter(_Filter):
+class BackgroundActivityFilter(Filter):
     """
     Drop events without company: noise comes alone, edges move over neighbours.
 
@@ -152,5 +154,190 @@ class BackgroundActivityFilter(_Filter):
     def _mark(self, batch, keep):
         count, self._base_ns = _filters.mark_supported(
             batch.x, batch.y, batch.t, self._times, self._base_ns, self.settings.tau_ns + 1, keep
+        )
+        return count
+
+
+class RefractorySettings(NamedTuple):
+    """How long a pixel rests."""
+
+    period_ns: int = 1_000_000  # bursts of one pixel at one edge are closer, edges are not
+
+
+class RefractoryFilter(Filter):
+    """
+    Drop events that come less than ``period_ns`` after the last kept one of their pixel.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    settings : RefractorySettings
+
+    Examples
+    --------
+    >>> RefractoryFilter(346, 260).counts.kept
+    0
+    """
+
+    def __init__(
+        self, width: int, height: int, settings: RefractorySettings = RefractorySettings()
+    ):
+        _check_reach('period_ns', settings.period_ns)
+        self._times = np.empty((height + 2, width + 2), np.uint32)
+        super().__init__(width, height, settings)
+
+    def _forget(self):
+        self._times[:] = 0
+
+    def _mark(self, batch, keep):
+        count, self._base_ns = _filters.mark_rested(
+            batch.x, batch.y, batch.t, self._times, self._base_ns, self.settings.period_ns, keep
+        )
+        return count
+
+
+class HotPixelSettings(NamedTuple):
+    """What makes a pixel hot."""
+
+    window_ns: int = 1_000_000_000  # of sensor time, after which the pixels are judged anew
+    least_hz: float = 50.0  # a slower pixel does no harm that background activity leaves
+    least_events: int = 20  # in a window; fewer come about by chance
+    ratio: float = 5.0  # to the busiest of the 8 neighbours
+
+
+class HotPixel(NamedTuple):
+    """A pixel that fires by itself."""
+
+    x: int
+    y: int
+    rate_hz: float
+
+
+class HotPixelFilter(Filter):
+    """
+    Drop the events of pixels that fire by themselves; learned from the stream, and unlearned.
+
+    A pixel is hot through one window if in the one before it fired ``least_hz`` or more, and
+    more than ``ratio`` times as often as any of its 8 neighbours; two side by side are hot if that
+    is so of them together. Edges run over rows of pixels, so three in contact are held for one. A
+    window without any event teaches nothing. The first window passes whole.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    settings : HotPixelSettings
+
+    Examples
+    --------
+    >>> HotPixelFilter(346, 260).report()
+    []
+    """
+
+    def __init__(self, width: int, height: int, settings: HotPixelSettings = HotPixelSettings()):
+        if not (settings.window_ns > 0 and settings.least_events > 0 and settings.ratio >= 1):
+            raise ValueError(
+                'window and least events must be positive, ratio 1 or more: {}'.format(settings)
+            )
+        self._cutter = PeriodCutter(settings.window_ns)
+        self._hot = np.empty((height, width), np.uint8)
+        self._counts = np.empty((height + 4, width + 4), np.uint32)
+        super().__init__(width, height, settings)
+
+    def _forget(self):
+        self._cutter.reset()
+        self._counts[:] = 0
+        self._hot[:] = 0
+        self._rates_hz = []
+
+    def _mark(self, batch, keep):
+        marked = 0
+        for cut in self._cutter.push(batch):
+            if cut.ends_ns:
+                self._judge()
+            elif cut.restart:
+                self._counts[:] = 0
+            marked += _filters.mark_cool(
+                batch.x, batch.y, cut.first, cut.last, self._counts, self._hot, keep
+            )
+        return marked
+
+    def _judge(self):
+        window_s = self.settings.window_ns / NS_PER_S
+        least = max(int(np.ceil(self.settings.least_hz * window_s)), self.settings.least_events)
+        _filters.find_hot(self._counts, least, self.settings.ratio, self._hot)
+        self._rates_hz = self._counts[2:-2, 2:-2][self._hot != 0] / window_s
+        self._counts[:] = 0
+
+    def report(self) -> List[HotPixel]:
+        """Return the pixels that are held for hot at present, the busiest first."""
+        rows, columns = np.nonzero(self._hot)
+        pixels = zip(columns.tolist(), rows.tolist(), np.asarray(self._rates_hz).tolist())
+        return sorted((HotPixel(*pixel) for pixel in pixels), key=lambda pixel: -pixel.rate_hz)
+
+
+class FlickerSettings(NamedTuple):
+    """What light flickers like."""
+
+    lights_hz: Tuple[float, float] = (100.0, 120.0)  # twice the mains of 50 and of 60 Hz
+    tolerance: float = 0.1  # share of its cycle; at 0.08 a DAVIS346 lets a fifth of a lamp through
+    cycles: int = 3  # in a row that make it flicker, 1 to 127
+
+
+class FlickerFilter(Filter):
+    """
+    Drop the events of pixels that see a lamp on the mains, or something lit by it.
+
+    Such a pixel turns from OFF to ON once a cycle of the light. One that did so ``cycles`` times
+    in a row is dropped, until it misses a cycle; an edge that passes turns a pixel once.
+
+    Parameters
+    ----------
+    width, height : int
+        Sensor size in pixels.
+    settings : FlickerSettings
+
+    Examples
+    --------
+    >>> FlickerFilter(346, 260).settings.lights_hz
+    (100.0, 120.0)
+    """
+
+    def __init__(self, width: int, height: int, settings: FlickerSettings = FlickerSettings()):
+        slow, fast = sorted(settings.lights_hz)
+        if not (slow >= 1 and 0 < settings.tolerance < 0.5 and 0 < settings.cycles < 128):
+            raise ValueError(
+                'lights must be 1 Hz or more, tolerance below 0.5, cycles 1 to 127: {}'.format(
+                    settings
+                )
+            )
+        near = 1 - settings.tolerance, 1 + settings.tolerance
+        self._bands = np.array(
+            [round(NS_PER_S / light_hz * share) for light_hz in (fast, slow) for share in near],
+            np.uint32,
+        )
+        self._reach_ns = int(self._bands.max()) + 1
+        self._times = np.empty((height + 2, width + 2), np.uint32)
+        self._streaks = np.empty_like(self._times, np.uint8)
+        super().__init__(width, height, settings)
+
+    def _forget(self):
+        self._times[:] = 0
+        self._streaks[:] = 0
+
+    def _mark(self, batch, keep):
+        count, self._base_ns = _filters.mark_steady(
+            batch.x,
+            batch.y,
+            batch.t,
+            batch.p,
+            self._times,
+            self._streaks,
+            self._base_ns,
+            self._reach_ns,
+            self._bands,
+            self.settings.cycles,
+            keep,
         )
         return count
