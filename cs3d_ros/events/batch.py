@@ -69,7 +69,15 @@ class EventBatch:
             raise ValueError(
                 _FAULTS[kind].format(i=i, x=x[i], y=y[i], t=t[i], p=p[i], w=width, h=height)
             )
-        _fill(self, *(columns[name].view() for name in 'xytp'), int(width), int(height))
+        self._fill(columns, width, height)
+
+    def _fill(self, columns, width, height):
+        for name, column in columns.items():
+            view = column.view()
+            view.flags.writeable = False
+            object.__setattr__(self, name, view)
+        object.__setattr__(self, 'width', int(width))
+        object.__setattr__(self, 'height', int(height))
 
     @classmethod
     def trusted(
@@ -78,10 +86,17 @@ class EventBatch:
         """
         Return a batch of columns that a kernel has already checked, without a second look.
 
-        The arrays are the batch's from now on: they are made read-only.
+        The columns are not copied and become read-only.
         """
         batch = cls.__new__(cls)
-        _fill(batch, x, y, t, p, width, height)
+        _set_x(batch, x)
+        _set_y(batch, y)
+        _set_t(batch, t)
+        _set_p(batch, p)
+        _set_width(batch, int(width))
+        _set_height(batch, int(height))
+        for column in (x, y, t, p):
+            column.setflags(write=False)
         return batch
 
     @classmethod
@@ -129,16 +144,10 @@ class EventBatch:
         return int(np.count_nonzero(self.p))
 
 
-# The slots' own setters: messages are many, and `object.__setattr__` looks each name up.
-_SET = [EventBatch.__dict__[name].__set__ for name in EventBatch.__slots__]
-
-
-def _fill(batch, x, y, t, p, width, height):
-    for setter, column in zip(_SET, (x, y, t, p)):
-        column.setflags(write=False)
-        setter(batch, column)
-    _SET[4](batch, width)
-    _SET[5](batch, height)
+# A batch is made for every message and slice, and this way costs a third of object.__setattr__.
+_set_x, _set_y, _set_t, _set_p, _set_width, _set_height = (
+    getattr(EventBatch, name).__set__ for name in EventBatch.__slots__
+)
 
 
 def concatenate(batches: Iterable[EventBatch]) -> EventBatch:
