@@ -72,13 +72,31 @@ def mark_supported(const uint16_t[::1] x, const uint16_t[::1] y, const int64_t[:
     return marked, base
 
 
+cdef extern from "_shuffle.h":
+    int can_shuffle
+    void prepare_shuffles()
+    Py_ssize_t shuffle_marked(
+        const uint8_t *keep, Py_ssize_t n, const uint16_t *x, const uint16_t *y, const int64_t *t,
+        const uint8_t *p, uint16_t *out_x, uint16_t *out_y, int64_t *out_t, uint8_t *out_p,
+        Py_ssize_t *kept) noexcept nogil
+
+
+prepare_shuffles()
+
+
 def copy_marked(const uint8_t[::1] keep, const uint16_t[::1] x, const uint16_t[::1] y,
                 const int64_t[::1] t, const uint8_t[::1] p, uint16_t[::1] out_x,
-                uint16_t[::1] out_y, int64_t[::1] out_t, uint8_t[::1] out_p):
-    """Copy the marked events to columns that have room for one more than are marked."""
-    cdef Py_ssize_t i, n = x.shape[0], k = 0
+                uint16_t[::1] out_y, int64_t[::1] out_t, uint8_t[::1] out_p, bint by_one=False):
+    """Copy the marked events to columns that have room for eight more than are marked.
+
+    ``by_one`` is how processors other than x86-64 do it, which shuffles eight at a time.
+    """
+    cdef Py_ssize_t i = 0, n = x.shape[0], k = 0
     with nogil:
-        for i in range(n):
+        if can_shuffle and not by_one:
+            i = shuffle_marked(&keep[0], n, &x[0], &y[0], &t[0], &p[0],
+                               &out_x[0], &out_y[0], &out_t[0], &out_p[0], &k)
+        for i in range(i, n):
             out_x[k] = x[i]
             out_y[k] = y[i]
             out_t[k] = t[i]

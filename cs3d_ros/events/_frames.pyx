@@ -5,8 +5,7 @@ Compiled loops of the frames: count, and remember times.
 Callers own all checks of lengths and dtypes; nothing here allocates or raises. Slow obvious twins
 stand in ``test/naive.py``.
 """
-from libc.stdint cimport INT64_MIN, int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
-from libc.math cimport INFINITY
+from libc.stdint cimport int16_t, int32_t, int64_t, uint16_t, uint32_t, uint64_t, uint8_t
 
 ctypedef fused count_t:
     int16_t
@@ -78,18 +77,22 @@ def note_times(const uint16_t[::1] x, const uint16_t[::1] y, const int64_t[::1] 
             cells[p[i] * area + y[i] * width + x[i]] = t[i]
 
 
-def write_decay(const int64_t[:, :, ::1] times, int64_t t_ns, double tau_ns,
-                float[:, :, ::1] out):
-    """Write minus the age of every pixel in units of tau; minus infinity where INT64_MIN is."""
+def write_ages(const int64_t[:, :, ::1] times, int64_t t_ns, double tau_ns, int64_t oldest_ns,
+               float[:, :, ::1] ages):
+    """Write minus the age of every pixel in units of tau, where none is more than the oldest.
+
+    INT64_MIN, for a pixel that never fired, is older than any.
+    """
     cdef Py_ssize_t i, n = times.shape[0] * times.shape[1] * times.shape[2]
     cdef const int64_t *cells = &times[0, 0, 0]
-    cdef float *values = &out[0, 0, 0]
+    cdef float *values = &ages[0, 0, 0]
+    cdef uint64_t age
     with nogil:
         for i in range(n):
-            if cells[i] == INT64_MIN:
-                values[i] = -INFINITY
-            else:
-                values[i] = <float>(-<double>(<uint64_t>t_ns - <uint64_t>cells[i]) / tau_ns)
+            age = <uint64_t>t_ns - <uint64_t>cells[i]
+            age = age if age < <uint64_t>oldest_ns else <uint64_t>oldest_ns
+            # signed, which processors make a double of in one step
+            values[i] = <float>(<double><int64_t>age / -tau_ns)
 
 
 def count_in_square(const uint16_t[::1] x, const uint16_t[::1] y, const uint8_t[::1] p,

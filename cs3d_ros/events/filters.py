@@ -39,8 +39,13 @@ class Filter:
         EventBatch.empty(width, height)  # refuses what is no sensor
         self.width, self.height = width, height
         self.settings = settings
-        self.counts = FilterCounts()
+        self._events = self._kept = self._restarts = 0
         self.reset()
+
+    @property
+    def counts(self) -> FilterCounts:
+        """What became of the events so far."""
+        return FilterCounts(self._events, self._kept, self._restarts)
 
     def reset(self):
         """Forget the stream; the next events start a new one."""
@@ -64,22 +69,21 @@ class Filter:
             )
         if not len(batch):
             return batch
-        restarts = self._follow(batch.t)
+        self._follow(batch.t)
         kept = self._select(batch)
-        events, before, restarted = self.counts
-        self.counts = FilterCounts(events + len(batch), before + len(kept), restarted + restarts)
+        self._events += len(batch)
+        self._kept += len(kept)
         return kept
 
     def _follow(self, t):
-        """Begin anew if time went back; return whether it did."""
+        """Begin anew if time went back."""
         first_ns = int(t[0])
-        restarts = self._last_ns is not None and first_ns < self._last_ns
-        if restarts:
+        if self._last_ns is not None and first_ns < self._last_ns:
             self.reset()
+            self._restarts += 1
         if self._last_ns is None:
             self._begin(first_ns)
         self._last_ns = int(t[-1])
-        return restarts
 
     def _begin(self, t_ns):
         self._base_ns = t_ns
@@ -94,8 +98,8 @@ def take_marked(batch: EventBatch, keep: np.ndarray, count: int) -> EventBatch:
     if count == len(batch):
         return batch
     columns = batch.x, batch.y, batch.t, batch.p
-    # one more than is kept: the loop writes an event before it knows whether to keep it
-    out = [np.empty(count + 1, dtype) for dtype in COLUMN_TYPES.values()]
+    # more than is kept: the kernel writes eight events before it knows which of them to keep
+    out = [np.empty(count + 8, dtype) for dtype in COLUMN_TYPES.values()]
     _filters.copy_marked(keep, *columns, *out)
     return EventBatch.trusted(*[column[:count] for column in out], batch.width, batch.height)
 

@@ -11,7 +11,9 @@ from cs3d_ros.events.periods import PeriodCutter
 STILL = 128  # grey level of a pixel without events
 DEFAULT_PERIOD_NS = 33_333_333  # 30 frames per second, rounded down to whole ns
 LARGEST_PART = 16384  # events a call, so that counts of 16 bits are seen to grow
+LONGEST_TAU_NS = 10**15  # eleven days; FADED times as many are still int64
 NEVER_NS = np.iinfo(np.int64).min
+FADED = 150  # exp of minus this is 0 in float32, and NumPy finds it sooner than that of -inf
 
 
 class Frame:
@@ -195,10 +197,11 @@ class TimeSurfaces(_Frames):
         period_ns: int = DEFAULT_PERIOD_NS,
         tau_ns: int = 50_000_000,
     ):
-        if tau_ns < 1:
-            raise ValueError('tau_ns must be positive, got {}'.format(tau_ns))
-        self._tau_ns = tau_ns
+        if not 0 < tau_ns <= LONGEST_TAU_NS:
+            raise ValueError('tau_ns must be 1 to {} ns, got {}'.format(LONGEST_TAU_NS, tau_ns))
+        self._tau_ns, self._oldest_ns = tau_ns, FADED * int(tau_ns)
         self._times = np.empty((2, height, width), np.int64)
+        self._ages = np.empty((2, height, width), np.float32)
         super().__init__(width, height, period_ns)
 
     def _clear(self):
@@ -208,9 +211,8 @@ class TimeSurfaces(_Frames):
         _frames.note_times(batch.x, batch.y, batch.t, batch.p, first, last, self._times)
 
     def _take(self, end_ns):
-        surface = np.empty(self._times.shape, np.float32)
-        _frames.write_decay(self._times, end_ns, self._tau_ns, surface)
-        return np.exp(surface, out=surface)
+        _frames.write_ages(self._times, end_ns, self._tau_ns, self._oldest_ns, self._ages)
+        return np.exp(self._ages)  # not in place, which NumPy 1.19 does one by one
 
 
 class FrameSettings(NamedTuple):

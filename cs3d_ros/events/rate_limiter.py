@@ -69,7 +69,7 @@ class RateLimiter(Filter):
 
     def _count(self, parts):
         kept = self._join(parts)
-        self.counts = self.counts._replace(kept=self.counts.kept + len(kept))
+        self._kept += len(kept)
         return kept
 
     def _select(self, batch):

@@ -15,6 +15,7 @@ from cs3d_ros.events import (
     HotPixelSettings,
     RefractoryFilter,
     RefractorySettings,
+    _filters,
     concatenate,
     open_recording,
 )
@@ -66,6 +67,24 @@ def test_background_activity_equals_its_naive_twin_however_it_is_cut(stream, tau
     kept = concatenate([cleaner.push(part) for part in parts])
     assert kept == naive.select(batch, naive.supported(batch, tau_ns))
     assert cleaner.counts == (len(batch), len(kept), 0)
+
+
+@pytest.mark.parametrize('by_one', [False, True])
+@given(
+    seed=st.integers(0, 2**32), count=st.integers(1, 70), share=st.sampled_from([0, 0.1, 0.8, 1])
+)
+def test_marked_events_are_copied_in_order_and_nothing_beyond(by_one, seed, count, share):
+    batch = naive.random_batch(seed, count)
+    keep = (np.random.default_rng(seed).uniform(size=count) < share).astype(np.uint8)
+    kept = naive.select(batch, keep)
+    columns = batch.x, batch.y, batch.t, batch.p
+    wanted = kept.x, kept.y, kept.t, kept.p
+    # what lies behind the eight that the kernel may write to stays as it was
+    out = [np.full(len(kept) + 12, 77, column.dtype) for column in columns]
+    _filters.copy_marked(keep, *columns, *[column[: len(kept) + 8] for column in out], by_one)
+    for column, expected in zip(out, wanted):
+        assert np.array_equal(column[: len(kept)], expected)
+        assert (column[len(kept) + 8 :] == 77).all()
 
 
 def test_filter_forgets_a_stream_when_the_clock_goes_back():
