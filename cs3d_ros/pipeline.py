@@ -7,16 +7,14 @@ import numpy as np
 from cs3d_ros.events import (
     EventBatch,
     FrameSettings,
+    PeriodCutter,
     SquareAccumulator,
-    period_index,
     still_frame,
 )
 from cs3d_ros.events.recordings import Recording
 from cs3d_ros.face import Box, FaceFinder, FaceTrack, FixedFace, face_square
 from cs3d_ros.inference import Bundle, Emotion, EmotionFilter, EmotionSettings
 
-LONGEST_GAP_NS = 10_000_000_000  # without events; beyond it the clock jumped or the camera slept
-LATE_NS = 1_000_000_000  # events older than this mean a new clock, younger ones come too late
 LONGEST_FADE = 300  # periods without a face after which nothing is left to forget
 BLANK_LEVELS = 128  # (frame - 128) / 128 is what networks read
 
@@ -78,7 +76,7 @@ class Preprocessor:
     def __init__(self, width: int, height: int, bundle: Bundle, roi: Optional[Box] = None):
         self.width, self.height = width, height
         self.counts = PreprocessorCounts()
-        self._period_ns = bundle.period_ns
+        self._cutter = PeriodCutter(bundle.period_ns)
         self._margin = bundle.margin
         self._frame = SquareAccumulator(FrameSettings(bundle.size, bundle.period_ns, bundle.step))
         self._finder = FixedFace(roi) if roi else FaceFinder(width, height)
@@ -86,9 +84,13 @@ class Preprocessor:
 
     def reset(self):
         """Forget the stream; the next events start a new one."""
+        self._cutter.reset()
+        self._forget()
+
+    def _forget(self):
         self._finder.reset()
         self._frame.take()
-        self._index = None  # of the open period
+        self._is_open = False  # a period, whose face was looked for
         self._track = self._square = None
         self._events = 0
 
@@ -108,39 +110,28 @@ class Preprocessor:
                 )
             )
         frames = []
-        while len(batch):
-            frames += self._open(int(batch.t[0]))
-            start_ns = self._index * self._period_ns
-            present = batch.between(start_ns, start_ns + self._period_ns)
-            late = len(batch.between(int(batch.t[0]), start_ns))
+        for cut in self._cutter.push(batch):
+            frames += self._turn(cut)
+            present = batch[cut.first : cut.last]
             self.counts = self.counts._replace(
-                late=self.counts.late + late, events=self.counts.events + len(present)
+                late=self.counts.late + cut.late, events=self.counts.events + len(present)
             )
             self._count(present)
-            batch = batch[late + len(present) :]
         return frames
 
     def advance(self, t_ns: int) -> List[FaceFrame]:
         """Close the periods that end by ``t_ns``, as no event before it will come."""
-        if self._index is None or period_index(t_ns, self._period_ns) <= self._index:
-            return []
-        return self._open(t_ns)
+        return self._turn(self._cutter.advance(t_ns))
 
-    def _open(self, t_ns) -> List[FaceFrame]:
-        """Make the period of a time the open one; return those closed on the way."""
-        index = period_index(t_ns, self._period_ns)
-        if self._index is not None:
-            ahead_ns = t_ns - self._index * self._period_ns
-            if ahead_ns > LONGEST_GAP_NS or ahead_ns < -LATE_NS:
-                self.reset()
-                self.counts = self.counts._replace(restarts=self.counts.restarts + 1)
-        if self._index is None:
-            self._index = index
-            self._follow()
-        frames = []
-        while self._index < index:
-            frames.append(self._close())
-        return frames
+    def _turn(self, cut) -> List[FaceFrame]:
+        """Close the periods that a cut ends, and open the one after them."""
+        if cut.restart:
+            self._forget()
+            self.counts = self.counts._replace(restarts=self.counts.restarts + 1)
+        if not self._is_open and cut.start_ns is not None:
+            self._is_open = True
+            self._follow(cut.start_ns)
+        return [self._close(end_ns) for end_ns in cut.ends_ns]
 
     def _count(self, batch):
         self._events += len(batch)
@@ -148,21 +139,20 @@ class Preprocessor:
         if self._square:
             self._frame.add(batch, self._square)
 
-    def _close(self) -> FaceFrame:
-        self._index += 1
+    def _close(self, end_ns) -> FaceFrame:
         image = self._frame.take() if self._track else None
-        frame = FaceFrame(self._index * self._period_ns, image, self._track, self._events)
+        frame = FaceFrame(end_ns, image, self._track, self._events)
         self.counts = self.counts._replace(
             frames=self.counts.frames + 1,
             face_frames=self.counts.face_frames + (image is not None),
         )
         self._events = 0
-        self._follow()
+        self._follow(end_ns)
         return frame
 
-    def _follow(self):
+    def _follow(self, start_ns):
         """Take the face at the start of the open period from the finder."""
-        self._track = self._finder.step(self._index * self._period_ns)
+        self._track = self._finder.step(start_ns)
         self._square = face_square(self._track.box, self._margin) if self._track else None
 
 

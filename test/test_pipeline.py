@@ -3,9 +3,10 @@ import pytest
 from naive import random_batch, random_cuts
 
 from cs3d_ros.events import concatenate, open_recording
+from cs3d_ros.events.periods import LONGEST_GAP_NS
 from cs3d_ros.face import Box
 from cs3d_ros.inference import EXPRESSIONS, Bundle
-from cs3d_ros.pipeline import LONGEST_GAP_NS, Preprocessor, Recognizer, recognize
+from cs3d_ros.pipeline import Preprocessor, Recognizer, recognize
 from cs3d_ros.simulator import open_source
 
 PERIOD_NS = 33_333_333

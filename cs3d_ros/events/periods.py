@@ -1,6 +1,6 @@
 """Periods of sensor time, and where a stream crosses from one to the next."""
 
-from typing import List, NamedTuple
+from typing import List, NamedTuple, Optional
 
 from cs3d_ros.events.batch import EventBatch
 
@@ -18,8 +18,9 @@ class Cut(NamedTuple):
 
     restart: bool  # the clock went back or leapt ahead: forget the open period
     ends_ns: range  # of the periods that close
+    start_ns: Optional[int]  # of the one that is open now; None before the first event
     late: int  # events dropped, as their period was closed already
-    first: int  # of the events in the period that is open now: [first, last) of the batch
+    first: int  # of the events in the open period: [first, last) of the batch
     last: int
 
 
@@ -67,14 +68,15 @@ class PeriodCutter:
             late, last = first - last, len(t)
             if t[-1] >= self.start_ns + self._period_ns:
                 last = first + int(t[first:].searchsorted(self.start_ns + self._period_ns))
-            cuts.append(Cut(restart, ends_ns, late, first, last))
+            cuts.append(Cut(restart, ends_ns, self.start_ns, late, first, last))
         return cuts
 
     def advance(self, t_ns: int) -> Cut:
         """Return the periods that end by ``t_ns``, as no event before it will come."""
         if self.start_ns is None or t_ns < self.start_ns + self._period_ns:
-            return Cut(False, range(0), 0, 0, 0)
-        return Cut(*self._open(int(t_ns)), 0, 0, 0)
+            return Cut(False, range(0), self.start_ns, 0, 0, 0)
+        restart, ends_ns = self._open(int(t_ns))
+        return Cut(restart, ends_ns, self.start_ns, 0, 0, 0)
 
     def _open(self, t_ns):
         """Make the period of a time the open one; return (restart, ends of those closed)."""

@@ -164,7 +164,7 @@ def test_a_long_silence_closes_no_period():
 def test_late_events_are_told_and_left_out():
     cutter = PeriodCutter(10)
     cutter.push(at(25))
-    assert cutter.push(at([15, 19, 21])) == [(False, range(0), 2, 2, 3)]
+    assert cutter.push(at([15, 19, 21])) == [(False, range(0), 20, 2, 2, 3)]
 
 
 def test_much_too_late_means_a_new_clock():
