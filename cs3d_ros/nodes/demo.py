@@ -194,8 +194,8 @@ def summary(observer: Observer, title: str, truth: Sequence) -> List[str]:
         '{}: {:.1f} s, {:,} events ({:.2f} M/s), {} messages lost'.format(
             title,
             duration_s,
-            observer.counts.events,
-            observer.counts.events * 1e-6 / max(duration_s, 1e-9),
+            observer.counts['events'],
+            observer.counts['events'] * 1e-6 / max(duration_s, 1e-9),
             events.get('messages_lost', '?'),
         ),
         'face in {} of {} periods; {} answers, {} runs of the network, {} skipped as still'.format(

@@ -16,15 +16,10 @@ from rclpy.clock import Clock, ClockType
 from rclpy.exceptions import ROSInterruptException
 from rclpy.executors import ExternalShutdownException
 from rclpy.lifecycle import LifecycleNode, LifecycleState, TransitionCallbackReturn
-from rclpy.qos import QoSPolicyKind, QoSProfile, ReliabilityPolicy, qos_policy_name_from_kind
-
-try:
-    from rclpy.event_handler import PublisherEventCallbacks, SubscriptionEventCallbacks
-except ImportError:  # Humble
-    from rclpy.qos_event import PublisherEventCallbacks, SubscriptionEventCallbacks
+from rclpy.qos import QoSProfile
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.nodes import messages, parameters
+from cs3d_ros.nodes import messages, parameters, topics
 
 DIAGNOSTICS_PERIOD_S = 1.0
 OUTPUT_DEPTH = 10  # messages a slow subscriber may fall behind
@@ -102,40 +97,23 @@ class ManagedNode(LifecycleNode):
 
     def output(self, kind: type, topic: str, depth: int = OUTPUT_DEPTH, managed: bool = True):
         """Return a reliable publisher; if managed it is silent while inactive, and freed here."""
-        callbacks = PublisherEventCallbacks(
-            incompatible_qos=lambda event: self._warn_of_qos(topic, event, 'subscriber')
-        )
-        if not managed:
-            return self.create_publisher(
-                kind, topic, QoSProfile(depth=depth), event_callbacks=callbacks
+        create = self.create_lifecycle_publisher if managed else self.create_publisher
+        try:
+            publisher = create(
+                kind,
+                topic,
+                QoSProfile(depth=depth),
+                event_callbacks=topics.publisher_callbacks(self, topic),
             )
-        publisher = self.create_lifecycle_publisher(
-            kind, topic, QoSProfile(depth=depth), event_callbacks=callbacks
-        )
-        self._managed_publishers.append(publisher)
+        except RuntimeError as error:  # RCLError is one
+            raise Cs3dError(topics.in_use(topic, kind.__name__, error)) from error
+        if managed:
+            self._managed_publishers.append(publisher)
         return publisher
 
-    def input(
-        self,
-        kind: type,
-        topic: str,
-        callback: Callable,
-        depth: int,
-        best_effort: bool = False,
-        raw: bool = False,
-    ):
-        """Return a subscription; a publisher that cannot match it is named in the log."""
-        reliability = ReliabilityPolicy.BEST_EFFORT if best_effort else ReliabilityPolicy.RELIABLE
-        return self.create_subscription(
-            kind,
-            topic,
-            callback,
-            QoSProfile(depth=depth, reliability=reliability),
-            raw=raw,
-            event_callbacks=SubscriptionEventCallbacks(
-                incompatible_qos=lambda event: self._warn_of_qos(topic, event, 'publisher')
-            ),
-        )
+    def input(self, kind: type, topic: str, callback: Callable, depth: int):
+        """Return a reliable subscription."""
+        return topics.subscribe(self, kind, topic, callback, depth)
 
     def publish_diagnostics(self) -> None:
         """Say now how the node does, beside the saying once a second."""
@@ -292,16 +270,6 @@ class ManagedNode(LifecycleNode):
             self._refusals.pop(name, None)
             self._is_stale |= self._table[name].when != parameters.ALWAYS
         return SetParametersResult(successful=True)
-
-    def _warn_of_qos(self, topic: str, event, other: str) -> None:
-        try:
-            policy = qos_policy_name_from_kind(QoSPolicyKind(event.last_policy_kind))
-        except ValueError:
-            policy = 'policy {}'.format(event.last_policy_kind)
-        self.get_logger().warn(
-            'a {} of {} does not match by its QoS {}, so no data passes: give it reliability '
-            'RELIABLE and durability VOLATILE'.format(other, topic, policy)
-        )
 
 
 def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:

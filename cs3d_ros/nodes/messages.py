@@ -29,11 +29,25 @@ class LossCount:
         self.lost = 0
         self._last = None
 
-    def push(self, info) -> None:
-        """Take what came with a message; before Jazzy that holds no number, and 0 stays."""
+    def push(self, info) -> int:
+        """
+        Return how many messages are missing just before this one.
+
+        Parameters
+        ----------
+        info : dict
+            What came with it; before Jazzy that holds no number, and nothing is ever missing.
+        """
         last, self._last = self._last, info.get('publication_sequence_number')
-        if self._last is not None and last is not None and self._last > last + 1:
-            self.lost += self._last - last - 1
+        if self._last is None or last is None:
+            return 0
+        missing = max(0, self._last - last - 1)
+        self.lost += missing
+        return missing
+
+    def forget(self) -> None:
+        """Begin anew with the next message: it may be of another publisher."""
+        self._last = None
 
 
 def time_message(ns: int) -> Time:

@@ -3,25 +3,23 @@
 import bisect
 import collections
 import time
-from typing import List, Optional, Sequence, Tuple
+from typing import Dict, List, Optional, Sequence, Tuple
 
 import cv2
 import numpy as np
 from diagnostic_msgs.msg import DiagnosticArray
-from dv_ros2_msgs.msg import EventArray
 from hri_msgs.msg import Expression, NormalizedRegionOfInterest2D
 from rclpy.node import Node
-from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from statistics_msgs.msg import MetricsMessage, StatisticDataType
 from vision_msgs.msg import Classification
 
 from cs3d_ros.draw import EventCanvas
-from cs3d_ros.events import EventArrayDecoder, EventBatch, MessageError
+from cs3d_ros.events import EventBatch
 from cs3d_ros.face import Box
 from cs3d_ros.inference import EXPRESSIONS, Emotion
 from cs3d_ros.nodes import messages
-from cs3d_ros.nodes.clocks import ClockMap
+from cs3d_ros.nodes.event_input import EventInput
 
 PERIOD_NS = 33_333_333  # of the pictures: 30 per second
 DEPTH = 1000  # messages that may wait while a picture is drawn
@@ -45,9 +43,9 @@ class Moment:
 
 class Observer(Node):
     """
-    Subscriber of every topic of the graph.
+    Subscriber of every topic of the graph; options as `rclpy.node.Node` takes them.
 
-    What carries a ROS stamp is kept by sensor time, as the first message of events maps it.
+    What carries a ROS stamp is kept by sensor time, as the messages of events map it.
 
     Attributes
     ----------
@@ -69,8 +67,8 @@ class Observer(Node):
         Rail, or energy per inference (mJ), to its last average.
     """
 
-    def __init__(self):
-        super().__init__('observer')
+    def __init__(self, **options):
+        super().__init__('observer', **options)
         self.classes = EXPRESSIONS
         self.moments = []  # type: List[Moment]
         self.emotions = []  # type: List[Emotion]
@@ -82,13 +80,11 @@ class Observer(Node):
         self._times = {'face': [], 'box': [], 'emotion': []}  # type: Dict[str, List[int]]
         self._faces, self._boxes = [], []
         self._halves = {}  # type: Dict[int, List]
-        self._decoder = EventArrayDecoder()
         self._canvas = None
         self._sensor = 1, 1
         self._end_ns, self._events_in_period = 0, 0
-        self._sensor_clock = ClockMap()
-        best_effort = QoSProfile(depth=DEPTH, reliability=ReliabilityPolicy.BEST_EFFORT)
-        self.create_subscription(EventArray, 'events', self._on_events, best_effort, raw=True)
+        self._stream_number = None  # how often the events began anew
+        self._events = EventInput(self, 'events', self._on_events, DEPTH)
         for kind, topic, callback in (
             (Image, 'face/image', self._on_face),
             (NormalizedRegionOfInterest2D, 'face/roi', self._on_box),
@@ -100,9 +96,9 @@ class Observer(Node):
             self.create_subscription(kind, topic, callback, DEPTH)
 
     @property
-    def counts(self):
-        """What the decoder of the events has seen."""
-        return self._decoder.counts
+    def counts(self) -> Dict[str, int]:
+        """What came on events, as the preprocessing node counts it."""
+        return self._events.stream.counts()
 
     @property
     def start_ns(self) -> int:
@@ -140,17 +136,12 @@ class Observer(Node):
             self._end_ns += PERIOD_NS
             self._events_in_period = 0
 
-    def _on_events(self, data: bytes) -> None:
-        try:
-            batch = self._decoder.push(data)
-        except MessageError:
-            return  # the decoder counts it
-        if not len(batch):
-            return
-        self._sensor_clock.meet(int(batch.t[-1]), self.get_clock().now().nanoseconds)
-        if self._canvas is None:
-            self._canvas = EventCanvas(batch.width, batch.height)
-            self._sensor = batch.width, batch.height
+    def _on_events(self, batch: EventBatch) -> None:
+        counts, size = self.counts, (batch.width, batch.height)
+        number = counts['clock_resets'] + counts['type_changes'], size
+        if number != self._stream_number:
+            self._stream_number, self._sensor = number, size
+            self._canvas = EventCanvas(*size)
             self._end_ns = (int(batch.t[0]) // PERIOD_NS + 1) * PERIOD_NS
         while len(batch):
             self.close_moments(int(batch.t[0]))
@@ -164,7 +155,7 @@ class Observer(Node):
 
     def _keep(self, kind: str, values: List, stamp_ns: int, value) -> None:
         if self._canvas is not None:  # before the first event no stamp has a sensor time
-            self._times[kind].append(self._sensor_clock.to_sensor(stamp_ns))
+            self._times[kind].append(self._events.stream.clock.to_sensor(stamp_ns))
             values.append(value)
 
     def _on_face(self, message: Image) -> None:
