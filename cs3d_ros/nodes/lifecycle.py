@@ -277,7 +277,13 @@ def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
         description=parameter.text,
         read_only=parameter.when == parameters.START,
         additional_constraints=', '.join(
-            part for part in (parameter.unit, 'change: {}'.format(parameter.when)) if part
+            part
+            for part in (
+                parameter.unit,
+                ' or '.join(parameter.choices),
+                'change: {}'.format(parameter.when),
+            )
+            if part
         ),
     )
     if parameter.lowest is not None and isinstance(parameter.default, float):

@@ -1,19 +1,18 @@
 """
 Plays a recording, or a video by way of the simulator, as an event camera would send it.
 
-Out: ``events`` (dv_ros2_msgs/EventArray; reliable, so that reliable and best-effort subscribers
-both match), event times as recorded, ``header.stamp`` the ROS time of sending.
+Out: ``events`` (dv_ros2_msgs/EventArray or event_camera_msgs/EventPacket, by parameter; reliable,
+so that reliable and best-effort subscribers both match), event times as recorded,
+``header.stamp`` the ROS time of sending.
 """
 
 import threading
 import time
-from typing import Iterator
-
-from dv_ros2_msgs.msg import EventArray
+from typing import Iterator, Tuple
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events import EventBatch, RecordingError, encode_event_array
-from cs3d_ros.nodes import messages
+from cs3d_ros.events import ENCODERS, EventBatch, RecordingError
+from cs3d_ros.nodes import messages, topics
 from cs3d_ros.nodes.lifecycle import ManagedNode, run
 from cs3d_ros.simulator import open_source
 
@@ -29,7 +28,8 @@ class Player(ManagedNode):
 
     def __init__(self, **options):
         super().__init__('player', **options)
-        self._publisher = None
+        self._publisher = self._encode = None
+        self._sent = 0  # messages since the start of the process
         self._thread = None
         self._stop = threading.Event()
         self._state = 'not started'
@@ -41,8 +41,17 @@ class Player(ManagedNode):
             raise RecordingError('parameter path is empty: name a recording or a video to play')
         with open_source(path):
             pass
+        type_name, self._encode = ENCODERS[self.settings['message_type']]
+        try:
+            kind = topics.message_class(type_name)
+        except ImportError as error:
+            raise Cs3dError(
+                'parameter message_type needs {}: build its package and source it ({})'.format(
+                    type_name, error
+                )
+            ) from error
         # A managed publisher is enabled only after activate(), when the thread is already sending.
-        self._publisher = self.output(EventArray, 'events', QUEUE_DEPTH, managed=False)
+        self._publisher = self.output(kind, 'events', QUEUE_DEPTH, managed=False)
 
     def activate(self) -> None:
         self._stop.clear()
@@ -93,35 +102,36 @@ class Player(ManagedNode):
 
     def _send_all(self) -> None:
         clock = _Pace(self._stop)
+        is_packet = self.settings['message_type'] == 'event_packet'
         for batch in self._batches():
-            bin_ns = self._message_ns()
-            clock.wait_until((int(batch.t[-1]) // bin_ns + 1) * bin_ns, self.settings['rate'])
-            if self._stop.is_set():
-                return
-            for first in range(0, len(batch), MAX_EVENTS):
-                part = batch[first : first + MAX_EVENTS]
+            for part, due_ns in _parts(batch, self._message_ns()):
+                clock.wait_until(due_ns, self.settings['rate'])
+                if self._stop.is_set():
+                    return
+                # An EventArray has no number to tell.
+                number = {'seq': self._sent} if is_packet else {}
                 self._publisher.publish(
-                    encode_event_array(part, self.now_ns(), self.settings['frame_id'])
+                    self._encode(part, self.now_ns(), self.settings['frame_id'], **number)
                 )
+                self._sent += 1
                 self._counts['messages'] += 1
                 self._counts['events'] += len(part)
             self._counts['position_s'] = clock.position_s
             self._counts['late_ms'] = max(self._counts['late_ms'], clock.late_s * 1e3)
 
     def _batches(self) -> Iterator[EventBatch]:
-        offset_ns = 0
-        while True:
-            start_ns = end_ns = None
-            with open_source(self.settings['path']) as recording:
-                for batch in recording.batches(self._message_ns()):
+        offset_ns, bin_ns = 0, self._message_ns()
+        with open_source(self.settings['path']) as recording:
+            while True:
+                start_ns = end_ns = None
+                for batch in recording.batches(bin_ns):
                     start_ns = int(batch.t[0]) if start_ns is None else start_ns
                     end_ns = int(batch.t[-1])
                     yield _shifted(batch, offset_ns) if offset_ns else batch
-            if not self.settings['loop'] or start_ns is None:
-                return
-            # A whole number of messages, so that the cuts stay where they were.
-            bin_ns = self._message_ns()
-            offset_ns += (end_ns // bin_ns - start_ns // bin_ns + 1) * bin_ns
+                if not self.settings['loop'] or start_ns is None:
+                    return
+                # A whole number of messages, so that the cuts stay where they were.
+                offset_ns += (end_ns // bin_ns - start_ns // bin_ns + 1) * bin_ns
 
     def _message_ns(self) -> int:
         return int(self.settings['message_ms'] * 1e6)
@@ -146,6 +156,15 @@ class _Pace:
         self.position_s += (sensor_ns - last_ns) * 1e-9
         self._stop.wait(max(0.0, due_s - time.monotonic()))
         self.late_s = time.monotonic() - due_s
+
+
+def _parts(batch: EventBatch, bin_ns: int) -> Iterator[Tuple[EventBatch, int]]:
+    """Yield what fits a message and when it is due, so that many do not come in one burst."""
+    for first in range(0, len(batch), MAX_EVENTS):
+        part = batch[first : first + MAX_EVENTS]
+        last_ns = int(part.t[-1])
+        is_last = first + MAX_EVENTS >= len(batch)
+        yield part, (last_ns // bin_ns + 1) * bin_ns if is_last else last_ns
 
 
 def _shifted(batch: EventBatch, offset_ns: int) -> EventBatch:

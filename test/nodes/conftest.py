@@ -1,5 +1,6 @@
 """Real nodes in processes of their own over real DDS, on the domain of this test run."""
 
+import contextlib
 import itertools
 import os
 import pathlib
@@ -11,8 +12,10 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
-from cs3d_ros.events import write_recording  # noqa: E402
-from cs3d_ros.nodes import bringup  # noqa: E402
+from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
+
+from cs3d_ros.events import ENCODERS, concatenate, open_decoder, write_recording  # noqa: E402
+from cs3d_ros.nodes import bringup, topics  # noqa: E402
 
 sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'inference'))
 from moving import PERIOD_NS, SENSOR, START_NS, moving_events  # noqa: E402
@@ -20,6 +23,8 @@ from tiny_onnx import write_tiny_bundle  # noqa: E402
 
 # Discovery, a node's start on a busy machine: far more than ever seen, and no test waits for it.
 LIMIT_S = 40.0
+
+BEST_EFFORT = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 _numbers = itertools.count()
 
@@ -75,6 +80,15 @@ class Peer:
 
         return self.wait(said, '{} to say {!r} {}'.format(node, words, values))[2]
 
+    @contextlib.contextmanager
+    def spinning(self, node):
+        """Spin another node of this process beside this one."""
+        self._executor.add_node(node)
+        try:
+            yield
+        finally:
+            self._executor.remove_node(node)
+
     def wait_match(self, publisher, count=1):
         """Wait until a publisher of this peer has its subscribers."""
         self.wait(lambda: publisher.get_subscription_count() >= count, 'subscribers')
@@ -95,6 +109,26 @@ class Peer:
     def close(self):
         self._executor.shutdown()
         self.node.destroy_node()
+
+
+class Ear:
+    """What a peer heard on events, decoded as it came."""
+
+    def __init__(self, peer, message_type='event_array', qos=BEST_EFFORT):
+        type_name = ENCODERS[message_type][0]
+        self.decoder = open_decoder(type_name)
+        self.batches, self.sizes = [], []
+        peer.listen(topics.message_class(type_name), 'events', self._hear, qos, raw=True)
+
+    def _hear(self, data):
+        self.sizes.append(len(data))
+        self.batches.append(self.decoder.push(data))
+
+    def __len__(self):
+        return self.decoder.counts.events
+
+    def events(self):
+        return concatenate(self.batches)
 
 
 def _diagnostics():

@@ -1,32 +1,16 @@
 import numpy as np
 import pytest
+from conftest import BEST_EFFORT, Ear
 from dv_ros2_msgs.msg import EventArray
+from event_camera_msgs.msg import EventPacket
 from moving import PERIOD_NS, SENSOR, moving_events
-from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rclpy.parameter import Parameter
+from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from cs3d_ros.events import EventArrayDecoder, concatenate, open_recording, write_recording
+from cs3d_ros.events import ENCODERS, concatenate, open_recording, write_recording
+from cs3d_ros.nodes import parameters
+from cs3d_ros.nodes.player import Player, _parts
 from cs3d_ros.simulator import open_source
-
-BEST_EFFORT = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
-
-
-class Ear:
-    """What was heard on events, decoded as it came."""
-
-    def __init__(self, peer, qos=BEST_EFFORT):
-        self.decoder = EventArrayDecoder()
-        self.batches, self.sizes = [], []
-        peer.listen(EventArray, 'events', self._hear, qos, raw=True)
-
-    def _hear(self, data):
-        self.sizes.append(len(data))
-        self.batches.append(self.decoder.push(data))
-
-    def __len__(self):
-        return self.decoder.counts.events
-
-    def events(self):
-        return concatenate(self.batches)
 
 
 def whole(path):
@@ -36,13 +20,76 @@ def whole(path):
 
 @pytest.mark.parametrize('qos', [BEST_EFFORT, QoSProfile(depth=1000)])
 def test_every_event_arrives_as_recorded(peer, start, recording, qos):
-    ear = Ear(peer, qos)
+    ear = Ear(peer, qos=qos)
     start(player={'path': recording, 'rate': 2})
     events = whole(recording)
     peer.wait_status('player', 'at the end', events=len(events))
     peer.wait(lambda: len(ear) == len(events), 'every event')
     assert ear.events() == events
     assert ear.decoder.frame_id == 'event_camera'
+
+
+def test_packets_bring_every_event_in_whole_microseconds(peer, start, recording):
+    ear = Ear(peer, 'event_packet')
+    start(player={'path': recording, 'rate': 2, 'message_type': 'event_packet'})
+    expected = whole(recording)
+    peer.wait(lambda: len(ear) == len(expected), 'every event')
+    heard, t_us = ear.events(), expected.t // 1000
+    for column in 'xyp':
+        assert np.array_equal(getattr(heard, column), getattr(expected, column)), column
+    # EVT3 counts from an unknown begin
+    assert np.array_equal(heard.t - heard.t[0], (t_us - t_us[0]) * 1000)
+    assert (ear.decoder.counts.lost, ear.decoder.frame_id) == (0, 'event_camera')
+
+
+def test_packets_count_on_while_the_recording_begins_again(peer, start, tmp_path):
+    path = str(tmp_path / 'short.npz')
+    write_recording(path, [moving_events(5, 6)], *SENSOR)
+    heard = peer.listen(EventPacket, 'events', qos=BEST_EFFORT)
+    start(player={'path': path, 'loop': True, 'message_type': 'event_packet'})
+    peer.wait(lambda: len(heard) > 60, 'three rounds')
+    assert [message.seq for message in heard] == list(range(len(heard)))
+
+
+def test_message_types_are_those_that_can_be_encoded():
+    table = {parameter.name: parameter for parameter in parameters.TABLES['player']}
+    assert sorted(table['message_type'].choices) == sorted(ENCODERS)
+
+
+def test_subscriber_that_wants_the_past_is_told_the_cure(peer, start, recording, capfd):
+    start(player={'path': recording})
+    late = QoSProfile(depth=1, durability=DurabilityPolicy.TRANSIENT_LOCAL)
+    peer.listen(EventArray, 'events', qos=late)
+    said = []
+    peer.wait(
+        lambda: said.append(capfd.readouterr().err) or 'durability VOLATILE' in ''.join(said),
+        'the warning',
+    )
+
+
+def test_topic_that_this_process_has_as_another_type_is_told_and_survived(peer, recording):
+    peer.listen(EventArray, 'events', raw=True)
+    settings = {'path': recording, 'message_type': 'event_packet'}
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    player = Player(namespace=peer.namespace, parameter_overrides=overrides)
+    try:
+        with peer.spinning(player):
+            player.start()
+            peer.wait_status('player', 'events cannot be had as EventPacket', level=2)
+            peer.wait_status('player', 'events cannot be had as EventPacket', level=2)
+    finally:
+        player.close()
+        player.destroy_node()
+
+
+def test_many_events_at_once_are_spread_over_their_time():
+    bin_ns = 100_000_000
+    batch = moving_events(4, 3, rate=30_000)
+    parts = list(_parts(batch, bin_ns))
+    assert concatenate([part for part, _ in parts]) == batch
+    due = [due_ns for _, due_ns in parts]
+    assert due[:-1] == [int(part.t[-1]) for part, _ in parts[:-1]]
+    assert due[-1] == (int(batch.t[-1]) // bin_ns + 1) * bin_ns
 
 
 def test_messages_keep_the_pace_of_the_recording(peer, start, recording):
