@@ -138,24 +138,32 @@ class Player(ManagedNode):
 
 
 class _Pace:
-    """Steady time of sensor times; the first one is due at once, a change of rate holds on."""
+    """
+    Steady time of sensor times; the first one is due at once, a change of rate holds on.
+
+    What is late is caught up with at twice the pace: a best-effort subscriber would lose a burst.
+    """
 
     def __init__(self, stop: threading.Event):
         self._stop = stop
-        self._last = None
+        self._last = None  # sensor time, when it was due, and when it came
         self.position_s = 0.0  # sensor time since the first
         self.late_s = 0.0  # how much too late the last one was
 
     def wait_until(self, sensor_ns: int, rate: float) -> None:
         if self._last is None:
-            self._last = (sensor_ns, time.monotonic())
+            now_s = time.monotonic()
+            self._last = (sensor_ns, now_s, now_s)
             return
-        last_ns, last_s = self._last
-        due_s = last_s + (sensor_ns - last_ns) * 1e-9 / rate
-        self._last = (sensor_ns, due_s)
-        self.position_s += (sensor_ns - last_ns) * 1e-9
-        self._stop.wait(max(0.0, due_s - time.monotonic()))
-        self.late_s = time.monotonic() - due_s
+        last_ns, last_due_s, last_s = self._last
+        gap_s = (sensor_ns - last_ns) * 1e-9
+        due_s = last_due_s + gap_s / rate
+        earliest_s = max(due_s, last_s + 0.5 * gap_s / rate)
+        self._stop.wait(max(0.0, earliest_s - time.monotonic()))
+        now_s = time.monotonic()
+        self._last = (sensor_ns, due_s, now_s)
+        self.position_s += gap_s
+        self.late_s = now_s - due_s
 
 
 def _parts(batch: EventBatch, bin_ns: int) -> Iterator[Tuple[EventBatch, int]]:

@@ -1,3 +1,6 @@
+import threading
+import time
+
 import numpy as np
 import pytest
 from conftest import BEST_EFFORT, Ear
@@ -9,7 +12,7 @@ from rclpy.qos import DurabilityPolicy, QoSProfile
 
 from cs3d_ros.events import ENCODERS, concatenate, open_recording, write_recording
 from cs3d_ros.nodes import parameters
-from cs3d_ros.nodes.player import Player, _parts
+from cs3d_ros.nodes.player import Player, _Pace, _parts
 from cs3d_ros.simulator import open_source
 
 
@@ -90,6 +93,19 @@ def test_many_events_at_once_are_spread_over_their_time():
     due = [due_ns for _, due_ns in parts]
     assert due[:-1] == [int(part.t[-1]) for part, _ in parts[:-1]]
     assert due[-1] == (int(batch.t[-1]) // bin_ns + 1) * bin_ns
+
+
+def test_what_is_late_is_caught_up_with_at_twice_the_pace():
+    pace = _Pace(threading.Event())
+    pace.wait_until(0, 1.0)
+    time.sleep(0.2)  # as a slow disk would
+    came_s = []
+    for sensor_ns in range(10_000_000, 600_000_000, 10_000_000):
+        pace.wait_until(sensor_ns, 1.0)
+        came_s.append(time.monotonic())
+    assert np.diff(came_s).min() > 0.0045
+    assert pace.late_s < 0.1
+    assert pace.position_s == pytest.approx(0.59)
 
 
 def test_messages_keep_the_pace_of_the_recording(peer, start, recording):
