@@ -23,6 +23,7 @@ def test_no_file_in_git_is_too_large():
         ('cs3d_ros/pipeline.py', 'sensor_msgs.msg.Image'),
         ('cs3d_ros/cli.py', 'launch.LaunchDescription'),
         ('cs3d_ros/nodes/parameters.py', 'rclpy.node'),
+        ('cs3d_ros/nodes/verdicts.py', 'diagnostic_msgs.msg'),
         ('cs3d_ros/inference/engine.py', 'torch'),
         ('cs3d_ros/face/finder.py', 'numba.njit'),
         ('training/train.py', 'rclpy'),
