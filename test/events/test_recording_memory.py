@@ -1,5 +1,6 @@
 """Peak memory of a process of its own that writes and reads a file of some 100 MB."""
 
+import os
 import subprocess
 import sys
 
@@ -38,6 +39,9 @@ print(sum(map(len, open_recording(path).batches())), peak() - before)
 """
 
 
+@pytest.mark.skipif(
+    'asan' in os.environ.get('LD_PRELOAD', ''), reason='the sanitizer keeps memory'
+)
 @pytest.mark.parametrize(
     'name, count', [('a.aedat4', 65), ('a.npz', 65), ('a.db3', 65), ('a.raw', 150)]
 )
