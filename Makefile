@@ -42,12 +42,12 @@ sanitize:
 	@$(PYTHON) scripts/sanitize.py
 
 bench:
-	$(BOOTSTRAP) venv test
+	$(BOOTSTRAP) venv test bench
 	@$(RUN) python -m benchmarks
 
 clean:
 	rm -rf build install log demo_out .pytest_cache .hypothesis .ruff_cache *.egg-info
-	find cs3d_ros -name '*.so' -delete -o -name '_kernels.c' -delete
+	find cs3d_ros -name '*.so' -delete -o -name '_*.c' -delete
 	find . -name __pycache__ -not -path './.venv*' -exec rm -rf {} +
 
 distclean: clean

@@ -52,11 +52,11 @@ def make_venv(sections):
     numpy1 = bool(distribution) and numpy_of(venv).startswith('1.')
     prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if distribution else []
     if not distribution:
-        basis = pins(['ros', 'run', 'build'])
+        basis = pins(['ros', 'run', 'hdf5', 'build'])
         if venv.install('ros', basis):
             rewrite_cmake_paths(venv)
     else:
-        basis = pins(['run', 'build'], numpy1)
+        basis = pins(['run', 'hdf5', 'build'], numpy1)
         venv.install('run', basis)
     for section in sections:
         venv.install(section, pins([section], numpy1))
@@ -103,7 +103,7 @@ def make_floor():
         venv = StampedVenv(VENV + '-' + version, base)
         venv.create()
         venv.install('pip', pins(['pip']))
-        venv.install('test', pins(['run', 'build', 'test']))
+        venv.install('test', pins(['run', 'hdf5', 'build', 'test']))
         venv.build_kernels()
         made.append(venv)
     return made

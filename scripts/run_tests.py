@@ -26,8 +26,9 @@ def main(arguments):
     parser.add_argument('pytest', nargs='*', help='handed to pytest, after --')
     options = parser.parse_args(arguments)
     distribution, _ = find_distribution(bootstrap.VENV)
+    sections = ['test', 'oracles'] + ([] if options.no_training else ['training'])
     with bootstrap.lock():
-        venv = bootstrap.make_venv(['test'] if options.no_training else ['test', 'training'])
+        venv = bootstrap.make_venv(sections)
         environment = bootstrap.environment_of(venv, distribution)
         floor = bootstrap.make_floor()
     for old in floor:

@@ -28,7 +28,7 @@ def main():
     """Return the exit status of the first run that fails, 0 where none does."""
     distribution, _ = find_distribution(bootstrap.VENV)
     with bootstrap.lock():
-        venv = bootstrap.make_venv(['test'])
+        venv = bootstrap.make_venv(['test', 'oracles'])
         environment = bootstrap.environment_of(venv, distribution)
     # The C++ library as well: the sanitizer looks for its exceptions as the process starts.
     libraries = [
