@@ -1,9 +1,10 @@
 """Run every benchmark: ``make bench``."""
 
-from benchmarks import events, ros_throughput
+from benchmarks import chain, decoding, ros_throughput
 from benchmarks.measure import machine
 
 if __name__ == '__main__':
     print(machine())
-    events.main()
+    decoding.main()
+    chain.main()
     ros_throughput.main()

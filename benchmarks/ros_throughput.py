@@ -15,8 +15,8 @@ from typing import Dict, List, NamedTuple
 
 import numpy as np
 
-from benchmarks.events import HEIGHT, WIDTH, stream
 from benchmarks.measure import machine
+from benchmarks.scene import HEIGHT, WIDTH, moving_scene
 
 RATE = 1_000_000  # events/s
 SECONDS = 30
@@ -38,7 +38,7 @@ class Result(NamedTuple):
 
 def write_dense_recording(path: str, seconds: int) -> None:
     """Write random events at the full rate."""
-    batch = stream(RATE * seconds)
+    batch = moving_scene(RATE * seconds)
     columns = {name: getattr(batch, name) for name in 'xytp'}
     np.savez(path, width=WIDTH, height=HEIGHT, **columns)
 
