@@ -15,6 +15,7 @@ from cs3d_ros.events import write_recording
 from cs3d_ros.face import Box
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.pipeline import recognize
+from cs3d_ros.render import KINDS, RenderSettings, render
 from cs3d_ros.simulator import PixelSettings, Video, open_source, simulate_video
 
 NS_PER_S = 1e9
@@ -112,9 +113,42 @@ def _parser() -> argparse.ArgumentParser:
     )
     simulate.set_defaults(action=_simulate)
 
+    _add_render(commands)
     commands.add_parser('up', add_help=False, help='start the ROS 2 nodes without ros2 launch')
     commands.add_parser('demo', add_help=False, help='play a face over DDS and watch the graph')
     return parser
+
+
+def _add_render(commands):
+    defaults = RenderSettings()
+    parser = commands.add_parser('render', help='recording or video to a video of its events')
+    parser.add_argument('recording', help='event recording, or a video to make events of')
+    parser.add_argument(
+        '-o',
+        '--output',
+        required=True,
+        metavar='FILE',
+        help='.mp4, .gif, or .png for the busiest picture alone',
+    )
+    parser.add_argument(
+        '--kind',
+        choices=sorted(KINDS),
+        default=defaults.kind,
+        help='counts: ON blue, OFF orange; events: grey, as the network reads them; surface: '
+        'events that fade (default: %(default)s)',
+    )
+    for name, unit, text in (
+        ('fps', 'HZ', 'pictures per second'),
+        ('speed', 'X', '0.1 is slow motion'),
+        ('start', 'S', 'where to begin'),
+        ('end', 'S', 'where to end'),
+    ):
+        default = getattr(defaults, name if name in defaults._fields else name + '_s')
+        shown = '' if default is None else ' (default: %(default)s)'
+        parser.add_argument(
+            '--' + name, type=float, default=default, metavar=unit, help=text + shown
+        )
+    parser.set_defaults(action=_render)
 
 
 def _size(text: str):
@@ -207,6 +241,15 @@ def _info(args):
         return
     for name, value in facts.items():
         print('{:<12}{}'.format(name, value))
+
+
+def _render(args):
+    settings = RenderSettings(args.kind, args.fps, args.speed, args.start, args.end)
+    with open_source(args.recording) as recording, _progress(
+        (recording.duration_ns or 0) / NS_PER_S
+    ) as progress:
+        count = render(recording, args.output, settings, progress)
+    print('{}: {} pictures of {}'.format(args.output, count, args.kind))
 
 
 def _simulate(args):

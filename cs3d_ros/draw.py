@@ -230,14 +230,28 @@ def _class_colours(count: int) -> List[str]:
     return ['#777777'] + [hues[i % len(hues)] for i in range(count - 1)]
 
 
+_H264 = {'quality': 6, 'macro_block_size': 2}
+_GIF = {
+    'codec': 'gif',
+    'quality': None,
+    'macro_block_size': 1,
+    'pix_fmt_out': 'pal8',
+    # a palette per picture: one for all would hold them all in memory until the end
+    'output_params': [
+        '-filter_complex',
+        'split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=none',
+    ],
+}
+
+
 class VideoWriter:
     """
-    H.264 video of BGR pictures of one size; ``with`` closes it, and only then it is there.
+    Video of BGR pictures of one size; ``with`` closes it, and only then it is there.
 
     Parameters
     ----------
     path : str
-        Ends in .mp4; written aside and renamed.
+        Ends in .mp4 (H.264) or .gif; written aside and renamed.
     fps : float
 
     Raises
@@ -248,7 +262,9 @@ class VideoWriter:
 
     def __init__(self, path: str, fps: float):
         self._path = str(path)
-        self._aside = '{}.{}.part.mp4'.format(self._path, os.getpid())
+        suffix = os.path.splitext(self._path)[1].lower()
+        self._aside = '{}.{}.part{}'.format(self._path, os.getpid(), suffix)
+        self._options = _GIF if suffix == '.gif' else _H264
         self._fps = fps
         self._stream = None
 
@@ -269,8 +285,7 @@ class VideoWriter:
                 (image.shape[1], image.shape[0]),
                 pix_fmt_in='bgr24',
                 fps=self._fps,
-                quality=6,
-                macro_block_size=2,
+                **self._options,
             )
             self._stream.send(None)
         try:

@@ -26,8 +26,9 @@ ARROWS = {
     'models': set(),
     'pipeline': {'events', 'face', 'inference'},
     'draw': {'events', 'face', 'inference', 'pipeline'},
-    'cli': {'events', 'face', 'inference', 'simulator', 'power', 'models', 'pipeline', 'draw'},
+    'render': {'events', 'draw'},
 }
+ARROWS['cli'] = set(ARROWS) - {'__init__'}
 ARROWS['nodes'] = set(ARROWS) - {'__init__'}
 ARROWS['training'] = set(ARROWS) - {'__init__', 'nodes', 'cli', 'training'}
 
