@@ -120,49 +120,78 @@ def vector_words(groups: int, seed: int = 0) -> bytes:
     return words[is_there].astype('<u2').tobytes()
 
 
-def evt3_peers(path: str):
-    """Yield the name of each peer that is installed, and what reads a file into columns by it."""
-    try:
+class Evt3Peer:
+    """The package evt3."""
+
+    encodings = ('evt3',)
+
+    def __init__(self):
         import evt3
-    except ImportError:
-        print('peer left out: evt3')
-    else:
 
-        def by_evt3():
-            events = evt3.decode_file(path)
-            return events.x, events.y, events.t, events.p
+        self._evt3 = evt3
 
-        yield 'evt3', by_evt3
-    try:
+    def whole(self, path):
+        events = self._evt3.decode_file(path)
+        return events.x, events.y, events.p
+
+    def pieces(self, path):
+        decoder = self._evt3.Decoder()
+        with open(path, 'rb') as file:
+            for piece in iter(lambda: file.read(PACKET), b''):
+                decoder.feed(piece)
+
+
+class FaeryPeer:
+    """The package faery."""
+
+    encodings = ('evt3', 'evt2')
+
+    def __init__(self):
         import faery
-    except ImportError:
-        print('peer left out: faery')
-    else:
 
-        def by_faery():
-            packets = list(faery.events_stream_from_file(path))
-            return [np.concatenate([packet[name] for packet in packets]) for name in 'xyt'] + [
-                np.concatenate([packet['on'] for packet in packets])
-            ]
+        self._faery = faery
 
-        yield 'faery', by_faery
-    try:
+    def whole(self, path):
+        events = self._faery.events_stream_from_file(path).to_array()
+        return events['x'], events['y'], events['on']
+
+    def pieces(self, path):
+        for _ in self._faery.events_stream_from_file(path):
+            pass
+
+
+class EventcvPeer:
+    """The package eventcv, which has only whole streams."""
+
+    encodings = ('evt3', 'evt2')
+
+    def __init__(self):
         import eventcv
-    except ImportError:
-        print('peer left out: eventcv')
-    else:
 
-        def by_eventcv():
-            x, y, t, p = eventcv.load(path).columns()
-            return x, y, t, p
+        self._eventcv = eventcv
 
-        yield 'eventcv', by_eventcv
+    def whole(self, path):
+        return self._eventcv.load(path).numpy().T[[0, 1, 3]]
+
+    pieces = None
 
 
-def raw_file(folder: str, name: str, encoding: str, payload: bytes, width: int, height: int):
+def peers_of(encoding: str):
+    """Return name and object of each peer that is installed and reads this encoding."""
+    found = []
+    for name, kind in (('evt3', Evt3Peer), ('faery', FaeryPeer), ('eventcv', EventcvPeer)):
+        try:
+            if encoding in kind.encodings:
+                found.append((name, kind()))
+        except ImportError:
+            print('peer left out: {}'.format(name))
+    return found
+
+
+def write_raw(folder: str, encoding: str, payload: bytes, width: int, height: int) -> str:
     """Write a Prophesee file; return its path."""
     version = {'evt3': '3.0', 'evt2': '2.0'}[encoding]
-    path = os.path.join(folder, name + '.raw')
+    path = os.path.join(folder, encoding + '.raw')
     with open(path, 'wb') as file:
         file.write(
             '% date 2026-01-01 00:00:00\n% evt {0}\n% format EVT{0[0]};height={2};width={1}\n'
@@ -173,35 +202,39 @@ def raw_file(folder: str, name: str, encoding: str, payload: bytes, width: int, 
 
 
 def raw_table(folder: str, title: str, encoding: str, payload: bytes, width: int, height: int):
-    """Print the table of one raw stream: from a file to columns, all of it kept."""
-    path = raw_file(folder, title, encoding, payload, width, height)
-    recording = open_recording(path)
+    """Print the table of one raw stream: piece by piece, and the whole file at once."""
+    path = write_raw(folder, encoding, payload, width, height)
 
-    def read():
-        return concatenate(recording.batches(count=1 << 30))
-
-    def decode():
+    def pieces():
         codec = open_codec(encoding, width, height)
-        for first in range(0, len(payload), PACKET):
-            codec.push(payload[first : first + PACKET])
+        with open(path, 'rb') as file:
+            while file.readline() != b'% end\n':
+                pass
+            for piece in iter(lambda: file.read(PACKET), b''):
+                codec.push(piece)
 
-    ours = read()
-    rows = [
-        ('payload by open_codec', time_work(decode), None),
-        ('file by open_recording, one batch', time_work(read), None),
-    ]
-    for name, work in evt3_peers(path):
-        if encoding != 'evt3' and name == 'evt3':
-            continue
-        try:
-            x, y, t, p = work()
-        except Exception as error:  # a peer's own error: say so and go on
-            print('peer {} cannot read {}: {!r}'.format(name, title, error))
-            continue
+    def whole():
+        return next(open_recording(path).batches(count=1 << 30))
+
+    ours = whole()
+    rivals = peers_of(encoding)
+    for name, peer in rivals:
+        x, y, p = peer.whole(path)
         assert np.array_equal(x, ours.x) and np.array_equal(y, ours.y), name
-        assert np.array_equal(np.asarray(p).astype(np.uint8), ours.p), name
-        rows.append((name, time_work(work), None))
-    print_rates('{} {}'.format(encoding.upper(), title), 'events/s', len(ours), rows)
+        assert np.array_equal(p > 0, ours.p > 0), name
+    in_pieces = [('open_codec', time_work(pieces), None)]
+    in_pieces += [
+        (name, time_work(lambda peer=peer: peer.pieces(path)), None)
+        for name, peer in rivals
+        if peer.pieces
+    ]
+    at_once = [('open_recording, one batch', time_work(whole), None)]
+    at_once += [
+        (name, time_work(lambda peer=peer: peer.whole(path), 3), None) for name, peer in rivals
+    ]
+    title = '{} {}'.format(encoding.upper(), title)
+    print_rates(title + ', piece by piece', 'events/s', len(ours), in_pieces)
+    print_rates(title + ', the whole file at once', 'events/s', len(ours), at_once)
 
 
 def evt2_words(batch: EventBatch) -> bytes:
@@ -278,7 +311,7 @@ def aedat4_table(folder: str, batch: EventBatch) -> None:
     )
 
     def read():
-        return concatenate(open_recording(path).batches(count=1 << 30))
+        return next(open_recording(path).batches(count=1 << 30))
 
     assert read() == batch
     rows = [('open_recording, one batch', time_work(read, 3), None)]

@@ -117,28 +117,34 @@ cdef class CdrReader:
         self.at += 1
         return self.data[self.at - 1]
 
-    def uint32(self):
+    cdef uint32_t load(self) except? 0:
         self.align(4)
         self.at += 4
         return load_u32(&self.data[self.at - 4], self.is_swapped)
 
-    def int32(self):
-        return <int32_t><uint32_t>self.uint32()
+    def uint32(self):
+        return self.load()
 
     def uint64(self):
         cdef uint64_t low, high
         self.align(8)
-        self.at += 8
-        low = load_u32(&self.data[self.at - 8], self.is_swapped)
-        high = load_u32(&self.data[self.at - 4], self.is_swapped)
+        low = self.load()
+        high = self.load()
         return low << 32 | high if self.is_swapped else high << 32 | low
+
+    def header(self):
+        """Return the stamp in ns, and the frame id, of a ``std_msgs/Header``."""
+        cdef int64_t sec = <int32_t>self.load(), nanosec = self.load()
+        return sec * NS_PER_S + nanosec, self.string()
 
     def string(self):
         """Return the bytes of a string, without its closing zero, which counts."""
-        cdef Py_ssize_t size = self.uint32(), start = self.at
+        cdef Py_ssize_t size = self.load(), start = self.at
         self.need(size)
         self.at += size
-        return bytes(self.data[start : start + max(0, size - 1)])
+        if size <= 1:
+            return b''
+        return (<const char *>&self.data[start])[: size - 1]
 
 
 cdef inline int64_t decode_time(const uint8_t *element, bint swap) noexcept nogil:

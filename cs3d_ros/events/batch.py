@@ -6,7 +6,9 @@ import numpy as np
 
 from cs3d_ros.events import _kernels
 
-COLUMN_TYPES = {'x': np.uint16, 'y': np.uint16, 't': np.int64, 'p': np.uint8}
+COLUMN_TYPES = {
+    name: np.dtype(kind) for name, kind in zip('xytp', ('uint16', 'uint16', 'int64', 'uint8'))
+}
 MAX_SIDE = 1 << 16  # coordinates are uint16
 NO_TIME = np.iinfo(np.int64).min  # before any event
 
@@ -15,6 +17,11 @@ _FAULTS = {
     2: 'time goes back at event {i} (t = {t} ns): sort the events by time',
     3: 'polarity of event {i} is {p}: 1 means ON, 0 means OFF',
 }
+
+
+def empty_columns(count: int):
+    """Return arrays for x, y, t and p of so many events, for a kernel to fill."""
+    return [np.empty(count, kind) for kind in COLUMN_TYPES.values()]
 
 
 class EventBatch:
@@ -54,7 +61,7 @@ class EventBatch:
             if not isinstance(column, np.ndarray) or column.dtype != COLUMN_TYPES[name]:
                 raise ValueError(
                     '{} must be an array of {}, got {}'.format(
-                        name, np.dtype(COLUMN_TYPES[name]), getattr(column, 'dtype', type(column))
+                        name, COLUMN_TYPES[name], getattr(column, 'dtype', type(column))
                     )
                 )
             if column.shape != (len(t),):
@@ -102,7 +109,7 @@ class EventBatch:
     @classmethod
     def empty(cls, width: int, height: int) -> 'EventBatch':
         """Return a batch without events."""
-        return cls(*(np.empty(0, COLUMN_TYPES[name]) for name in 'xytp'), width, height)
+        return cls(*empty_columns(0), width, height)
 
     def __setattr__(self, name, value):
         raise AttributeError('an EventBatch is immutable: make a new one')
@@ -197,7 +204,7 @@ def keep_valid(
         np.ascontiguousarray(column, COLUMN_TYPES[name])
         for name, column in zip('xytp', (x, y, t, p))
     ]
-    out = [np.empty(len(t), COLUMN_TYPES[name]) for name in 'xytp']
+    out = empty_columns(len(t))
     kept, outside, backwards = _kernels.keep_valid(*columns, width, height, last_ns, *out)
     return (
         EventBatch.trusted(*(column[:kept] for column in out), width, height),

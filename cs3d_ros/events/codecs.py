@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from cs3d_ros.events import _codecs
-from cs3d_ros.events.batch import COLUMN_TYPES, MAX_SIDE, NO_TIME, EventBatch
+from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch, empty_columns
 
 NOWHERE = 0xFFFF  # as in _codecs.pyx
 EVT3_SIDE = 1 << 11  # px: coordinates have 11 bits
@@ -109,7 +109,7 @@ class Codec:
         if not words.flags.aligned:
             words = words.copy()
         limit = self._count(words) + _codecs.SLACK
-        x, y, t, p = (np.empty(limit, COLUMN_TYPES[name]) for name in 'xytp')
+        x, y, t, p = empty_columns(limit)
         before = self._state.copy()
         kept = self._decode(words, time_base_ns, x, y, t, p)
         if not kept and self._state[_codecs.BACKWARDS] > before[_codecs.BACKWARDS]:

@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Tuple
 import numpy as np
 
 from cs3d_ros.events import _filters
-from cs3d_ros.events.batch import COLUMN_TYPES, EventBatch
+from cs3d_ros.events.batch import EventBatch, empty_columns
 from cs3d_ros.events.periods import PeriodCutter
 
 LONGEST_REACH_NS = 2_000_000_000  # of a map of times, whose cells are 32 bits
@@ -99,7 +99,7 @@ def take_marked(batch: EventBatch, keep: np.ndarray, count: int) -> EventBatch:
         return batch
     columns = batch.x, batch.y, batch.t, batch.p
     # more than is kept: the kernel writes eight events before it knows which of them to keep
-    out = [np.empty(count + 8, dtype) for dtype in COLUMN_TYPES.values()]
+    out = empty_columns(count + 8)
     _filters.copy_marked(keep, *columns, *out)
     return EventBatch.trusted(*[column[:count] for column in out], batch.width, batch.height)
 

@@ -20,7 +20,7 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import _kernels
-from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch
+from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch, empty_columns
 from cs3d_ros.events.codecs import (
     CLOCK_RESET_NS,
     CODECS,
@@ -141,8 +141,7 @@ class EventArrayDecoder(MessageDecoder):
         is_reset = self._last_ns != NO_TIME and first_ns < self._last_ns - CLOCK_RESET_NS
         if is_reset:
             self._last_ns = NO_TIME
-        x, y = np.empty(count, np.uint16), np.empty(count, np.uint16)
-        t, p = np.empty(count, np.int64), np.empty(count, np.uint8)
+        x, y, t, p = empty_columns(count)
         kept, outside, backwards = _kernels.decode_event_array(
             raw, start, count, cdr.is_swapped, width, height, self._last_ns, x, y, t, p
         )
@@ -261,9 +260,8 @@ class _Message:
                 '{} must be plain CDR (00 00 or 00 01), got {:02x} {:02x}: is the topic of '
                 'another type?'.format(type_name, self.raw[0], self.raw[1])
             )
-        sec, nanosec = cdr.int32(), cdr.uint32()
-        self.stamp_ns = sec * NS_PER_S + nanosec
-        self.frame_id = cdr.string().decode(errors='replace')
+        self.stamp_ns, frame_id = cdr.header()
+        self.frame_id = frame_id.decode(errors='replace')
 
     def sensor(self):
         """Return the sensor's width and height, which come next."""

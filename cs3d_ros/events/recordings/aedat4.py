@@ -16,7 +16,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cs3d_ros.events.batch import COLUMN_TYPES, NO_TIME, EventBatch
+from cs3d_ros.events.batch import NO_TIME, EventBatch, empty_columns
 from cs3d_ros.events.recordings import _aedat4, _flatbuffer, compression
 from cs3d_ros.events.recordings._flatbuffer import FlatBufferError
 from cs3d_ros.events.recordings.compression import PackingError
@@ -127,7 +127,7 @@ class Aedat4Recording(Recording):
 
     def _decode(self, at, raw, start, count, last_ns) -> EventBatch:
         width, height = self._header.width, self._header.height
-        x, y, t, p = (np.empty(count, COLUMN_TYPES[name]) for name in 'xytp')
+        x, y, t, p = empty_columns(count)
         kept, outside, backwards, beyond = _aedat4.decode_events(
             raw, start, count, width, height, last_ns, x, y, t, p
         )
