@@ -20,23 +20,33 @@ from cs3d_ros.simulator import PixelSettings, Video, open_source, simulate_video
 
 NS_PER_S = 1e9
 PRINT_EVERY_S = 0.5
+INFO_BATCH = 1 << 18  # events: large enough for few steps, small enough for the cache
+_FORMATS = (
+    'AEDAT 4 (.aedat4), Prophesee (.raw), HDF5 (.h5, .hdf5), bags of ROS 2 (folder, .db3, .mcap), '
+    '.npz'
+)
 _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
 
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command; return its exit status."""
-    argv = sys.argv[1:] if argv is None else argv
+    argv = sys.argv[1:] if argv is None else list(argv)
+    is_whole = '--traceback' in argv
+    argv = [word for word in argv if word != '--traceback']
     # ROS is imported for these alone, and their options are theirs
     if argv and argv[0] in _ROS_COMMANDS:
-        return _guarded(lambda: _run_ros(argv[0], argv[1:]))
+        return _guarded(lambda: _run_ros(argv[0], argv[1:]), is_whole)
     args = _parser().parse_args(argv)
-    return _guarded(lambda: args.action(args))
+    return _guarded(lambda: args.action(args), is_whole)
 
 
-def _guarded(action) -> int:
+def _guarded(action, is_whole: bool) -> int:
+    """Run an action; say in one line, or in whole, what goes wrong."""
     try:
         return action() or 0
     except Cs3dError as error:
+        if is_whole:
+            raise
         print('cs3d: {}'.format(error), file=sys.stderr)
         return 1
     except KeyboardInterrupt:
@@ -45,6 +55,16 @@ def _guarded(action) -> int:
         # the reader has left; without this the interpreter would complain while it closes
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
+    except Exception as error:  # the edge of the program
+        if is_whole:
+            raise
+        print(
+            'cs3d: unexpected {}: {} (--traceback shows where: please report it)'.format(
+                type(error).__name__, error
+            ),
+            file=sys.stderr,
+        )
+        return 1
 
 
 def _run_ros(command: str, argv: List[str]) -> int:
@@ -58,14 +78,19 @@ def _run_ros(command: str, argv: List[str]) -> int:
 
 def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
-        prog='cs3d', description='See from events alone what a face expresses.'
+        prog='cs3d',
+        description='See from events alone what a face expresses.',
+        epilog='Recordings: ' + _FORMATS,
     )
     parser.add_argument('--version', action='version', version=__version__)
+    parser.add_argument(
+        '--traceback', action='store_true', help='show where an error arose, not one line'
+    )
     commands = parser.add_subparsers(metavar='COMMAND', dest='command')
     commands.required = True  # as a keyword it needs Python 3.7
 
     run = commands.add_parser('run', help='recording or video to emotions over time')
-    run.add_argument('recording', help='event recording (.aedat4, .npz) or a video')
+    run.add_argument('recording', help='event recording, or a video to make events of')
     run.add_argument('-o', '--output', metavar='PNG', help='draw a timeline')
     run.add_argument('--jsonl', metavar='FILE', help='write a line of JSON per estimate')
     run.add_argument(
@@ -88,10 +113,26 @@ def _parser() -> argparse.ArgumentParser:
     info.add_argument('--json', action='store_true', help='print one JSON object')
     info.set_defaults(action=_info)
 
+    convert = commands.add_parser(
+        'convert',
+        help='recording of one format to another',
+        description='Write the events of a recording, or of a video, to another format.',
+        epilog=_FORMATS,
+    )
+    convert.add_argument('input', help='event recording, or a video to make events of')
+    convert.add_argument('output', help='.aedat4, .npz, .db3, or a new folder for a bag of ROS 2')
+    convert.add_argument('--start', type=float, default=0.0, metavar='S', help='where to begin')
+    convert.add_argument('--end', type=float, metavar='S', help='where to end')
+    convert.set_defaults(action=_convert)
+
     simulate = commands.add_parser('simulate', help='video to events')
     simulate.add_argument('video')
     simulate.add_argument(
-        '-o', '--output', required=True, metavar='FILE', help='recording to write (.aedat4, .npz)'
+        '-o',
+        '--output',
+        required=True,
+        metavar='FILE',
+        help='recording to write (.aedat4, .npz, .db3)',
     )
     simulate.add_argument(
         '--size',
@@ -165,12 +206,12 @@ def _run(args):
         raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
     rows = []
     last_print = None
-    with open_source(args.recording) as recording, _whole_file(args.jsonl) as jsonl, _progress(
-        (recording.duration_ns or 0) / NS_PER_S
-    ) as progress:
+    with open_source(args.recording) as recording, _whole_file(
+        args.jsonl
+    ) as jsonl, _progress() as progress:
         for frame, emotion in recognize(recording, engine, Box(*args.roi) if args.roi else None):
             t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
-            progress(t_s)
+            progress(recording.progress)
             if emotion is None:
                 continue
             rows.append(
@@ -216,38 +257,69 @@ def _line(t_s, frame, emotion):
 
 def _info(args):
     on = count = 0
-    with open_source(args.file) as recording, _progress(
-        (recording.duration_ns or 0) / NS_PER_S
-    ) as progress:
-        end_ns = recording.start_ns
-        for batch in recording.batches():
+    first_ns = last_ns = None
+    with open_source(args.file) as recording, _progress() as progress:
+        for batch in recording.batches(count=INFO_BATCH):
             count += len(batch)
             on += batch.on_count
-            end_ns = int(batch.t[-1])
-            progress((end_ns - recording.start_ns) / NS_PER_S)
-        facts = {
-            'file': recording.path,
-            'type': recording.kind,
-            'width': recording.width,
-            'height': recording.height,
-            'duration_s': (end_ns - recording.start_ns) / NS_PER_S,
-            'events': count,
-            'on': on,
-            'off': count - on,
-            'dropped': recording.out_of_bounds + recording.time_reversed,
-        }
+            first_ns = int(batch.t[0]) if first_ns is None else first_ns
+            last_ns = int(batch.t[-1])
+            progress(recording.progress)
+    if not count:
+        raise Cs3dError('{} holds no events'.format(args.file))
+    duration_s = (last_ns - first_ns) / NS_PER_S
+    facts = {
+        'file': recording.path,
+        'type': recording.kind,
+        'width': recording.width,
+        'height': recording.height,
+        'start_s': first_ns / NS_PER_S,
+        'duration_s': duration_s,
+        'events': count,
+        'on': on,
+        'off': count - on,
+        'events_per_s': round(count / duration_s) if duration_s else count,
+        'dropped': recording.out_of_bounds + recording.time_reversed,
+        'malformed': recording.malformed,
+        'is_cut': recording.is_cut,
+    }
     if args.json:
         print(json.dumps(facts))
         return
     for name, value in facts.items():
-        print('{:<12}{}'.format(name, value))
+        print('{:<14}{}'.format(name, value))
+
+
+def _convert(args):
+    if args.start < 0 or (args.end is not None and args.end <= args.start):
+        raise Cs3dError('--start must be 0 s or later, and --end after it')
+    with open_source(args.input) as recording, _progress() as progress:
+        start_ns, end_ns = (
+            None if not at_s else recording.start_ns + round(at_s * NS_PER_S)
+            for at_s in (args.start, args.end)
+        )
+
+        def batches():
+            for batch in recording.batches(start_ns=start_ns, end_ns=end_ns):
+                progress(recording.progress)
+                yield batch
+
+        count = write_recording(args.output, batches(), recording.width, recording.height)
+    dropped = recording.out_of_bounds + recording.time_reversed
+    print(
+        '{}: {} events of {} x {} pixels{}'.format(
+            args.output,
+            count,
+            recording.width,
+            recording.height,
+            ', {} dropped'.format(dropped) if dropped else '',
+        )
+    )
 
 
 def _render(args):
     settings = RenderSettings(args.kind, args.fps, args.speed, args.start, args.end)
-    with open_source(args.recording) as recording, _progress(
-        (recording.duration_ns or 0) / NS_PER_S
-    ) as progress:
+    with open_source(args.recording) as recording, _progress() as progress:
         count = render(recording, args.output, settings, progress)
     print('{}: {} pictures of {}'.format(args.output, count, args.kind))
 
@@ -257,13 +329,14 @@ def _simulate(args):
     with Video(args.video) as video:
         info = video.info
     width, height = args.size or (info.width, info.height)
-    with _progress(info.frame_count / info.fps) as progress:
+    end_s = max(info.frame_count / info.fps, 1e-3)
+    with _progress() as progress:
 
         def batches():
             try:
                 for batch in simulate_video(args.video, (width, height), settings):
                     if len(batch):
-                        progress(int(batch.t[-1]) / NS_PER_S)
+                        progress(int(batch.t[-1]) / NS_PER_S / end_s)
                     yield batch
             except ValueError as error:  # thresholds and size come from the user
                 raise Cs3dError(str(error)) from error
@@ -291,22 +364,22 @@ def _whole_file(path: Optional[str]):
 
 
 @contextlib.contextmanager
-def _progress(total_s: float):
-    """Show seconds done of a total on a terminal; yields the function to call with them."""
+def _progress():
+    """Show a bar on a terminal; yields the function to call with the share that is done."""
     if not sys.stderr.isatty():
-        yield lambda done_s: None
+        yield lambda share: None
         return
     from rich.console import Console
     from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
     with Progress(
         BarColumn(),
-        TextColumn('{task.completed:.1f} of {task.total:.1f} s'),
+        TextColumn('{task.percentage:>3.0f} %'),
         TimeRemainingColumn(),
         console=Console(stderr=True),
     ) as progress:
-        task = progress.add_task('', total=max(total_s, 1e-3))
-        yield lambda done_s: progress.update(task, completed=min(done_s, total_s))
+        task = progress.add_task('', total=1.0)
+        yield lambda share: progress.update(task, completed=min(share, 1.0))
 
 
 if __name__ == '__main__':

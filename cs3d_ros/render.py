@@ -36,7 +36,7 @@ def render(
     recording: Recording,
     path: str,
     settings: RenderSettings = RenderSettings(),
-    progress: Callable[[float], None] = lambda done_s: None,
+    progress: Callable[[float], None] = lambda share: None,
 ) -> int:
     """
     Write a recording as pictures to .mp4 or .gif, or the busiest of them to .png; return how many.
@@ -48,7 +48,7 @@ def render(
         Written aside and renamed.
     settings : RenderSettings
     progress : callable
-        Called with the seconds of the recording that are done.
+        Called with the share of the recording that is done, 0 to 1.
 
     Raises
     ------
@@ -64,22 +64,19 @@ def render(
     if settings.end_s is not None:
         end_ns = recording.start_ns + round(settings.end_s * NS_PER_S)
 
-    def show(t_ns):
-        progress((t_ns - recording.start_ns) / NS_PER_S)
-
     count = 0
     if suffix == '.png':
-        window = _busiest(recording, settings.period_ns, start_ns, end_ns, show)
+        window = _busiest(recording, settings.period_ns, start_ns, end_ns, progress)
         if window:
             before_ns = MEMORY_NS if settings.kind == 'surface' else 0
             pictures = _pictures(recording, settings, window[0] - before_ns, window[1])
-            _write_png(path, collections.deque(pictures, maxlen=1).pop()[1])
+            _write_png(path, collections.deque(pictures, maxlen=1).pop())
             count = 1
     else:
         with VideoWriter(path, settings.fps) as video:
-            for t_ns, image in _pictures(recording, settings, start_ns, end_ns):
+            for image in _pictures(recording, settings, start_ns, end_ns):
                 video.write(image)
-                show(t_ns)
+                progress(recording.progress)
                 count += 1
     if not count:
         raise DrawError(
@@ -101,29 +98,29 @@ def _check(settings):
         raise DrawError('the start must be 0 s or later, and the end after it')
 
 
-def _busiest(recording, period_ns, start_ns, end_ns, show) -> Optional[Tuple[int, int]]:
+def _busiest(recording, period_ns, start_ns, end_ns, progress) -> Optional[Tuple[int, int]]:
     """Return [start, end) of the period with the most events; None where there are none."""
     counts = collections.Counter()
     for batch in recording.batches(period_ns, start_ns=start_ns, end_ns=end_ns):
         counts[period_index(batch.t[0], period_ns)] += len(batch)
-        show(int(batch.t[-1]))
+        progress(recording.progress)
     if not counts:
         return None
     index = max(sorted(counts), key=counts.get)
     return index * period_ns, (index + 1) * period_ns
 
 
-def _pictures(recording, settings, start_ns, end_ns) -> Iterator[Tuple[int, np.ndarray]]:
-    """Yield (end of the period, picture) of all periods that hold events or lie between them."""
+def _pictures(recording, settings, start_ns, end_ns) -> Iterator[np.ndarray]:
+    """Yield a picture of all periods that hold events or lie between them."""
     frames = KINDS[settings.kind](recording.width, recording.height, settings.period_ns)
     last_ns = None
     for batch in recording.batches(start_ns=start_ns, end_ns=end_ns):
         last_ns = int(batch.t[-1])
         for frame in frames.push(batch):
-            yield frame.t_ns, _picture(frame.image)
+            yield _picture(frame.image)
     if last_ns is not None:
         for frame in frames.advance(last_ns + settings.period_ns):
-            yield frame.t_ns, _picture(frame.image)
+            yield _picture(frame.image)
 
 
 def _picture(image: np.ndarray) -> np.ndarray:

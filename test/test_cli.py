@@ -5,8 +5,9 @@ import sys
 import pytest
 from naive import random_batch
 
+from cs3d_ros import Cs3dError
 from cs3d_ros.cli import main
-from cs3d_ros.events import open_recording, write_recording
+from cs3d_ros.events import concatenate, open_recording, write_recording
 from cs3d_ros.inference import EXPRESSIONS
 
 
@@ -160,3 +161,54 @@ def test_importing_the_chain_imports_no_ros():
         'for name in sys.modules))'
     )
     assert subprocess.call([sys.executable, '-c', code]) == 0
+
+
+@pytest.mark.parametrize('name', ['b.aedat4', 'b.npz', 'b.db3', 'bag'])
+def test_convert_keeps_every_event(recording, tmp_path, capsys, name):
+    target = str(tmp_path / name)
+    assert main(['convert', recording, target]) == 0
+    assert '20000 events of 346 x 260' in capsys.readouterr().out
+    with open_recording(recording) as before, open_recording(target) as after:
+        before, after = concatenate(before.batches()), concatenate(after.batches())
+    unit_ns = 1000 if name == 'b.aedat4' else 1
+    assert after.t.tolist() == (before.t // unit_ns * unit_ns).tolist()
+    assert (after.x == before.x).all() and (after.y == before.y).all()
+    assert (after.p == before.p).all()
+
+
+def test_convert_takes_a_part(recording, tmp_path):
+    target = str(tmp_path / 'part.npz')
+    assert main(['convert', recording, target, '--start', '0.25', '--end', '0.5']) == 0
+    with open_recording(recording) as whole, open_recording(target) as part:
+        start_ns = whole.start_ns
+        expected = concatenate(whole.batches()).between(
+            start_ns + 250_000_000, start_ns + 500_000_000
+        )
+        assert concatenate(part.batches()) == expected
+
+
+def test_convert_of_an_empty_part_writes_nothing(recording, tmp_path, capsys):
+    target = tmp_path / 'part.npz'
+    assert main(['convert', recording, str(target), '--start', '50']) == 1
+    assert 'would hold no events' in capsys.readouterr().err
+    assert not target.exists()
+
+
+def test_info_of_a_foreign_file_says_what_it_looks_like(tmp_path, capsys):
+    path = tmp_path / 'old.bag'
+    path.write_bytes(b'#ROSBAG V2.0\n' + bytes(100))
+    assert main(['info', str(path)]) == 1
+    said = capsys.readouterr().err
+    assert 'a bag of ROS 1' in said and said.count('\n') == 1
+
+
+def test_traceback_shows_all_of_an_error():
+    with pytest.raises(Cs3dError, match='is not there'):
+        main(['info', 'nowhere.npz', '--traceback'])
+
+
+def test_unexpected_error_is_one_line(monkeypatch, capsys):
+    monkeypatch.setattr('cs3d_ros.cli.open_source', lambda path: 1 / 0)
+    assert main(['info', 'a.npz']) == 1
+    said = capsys.readouterr().err
+    assert 'unexpected ZeroDivisionError' in said and said.count('\n') == 1

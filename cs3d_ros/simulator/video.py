@@ -7,7 +7,7 @@ import cv2
 import numpy as np
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events import EventBatch, Recording, open_recording
+from cs3d_ros.events import EventBatch, Recording, RecordingError, open_recording
 from cs3d_ros.events.recordings import identify
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
 
@@ -142,4 +142,10 @@ def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recordi
     """
     if identify(path) or not os.path.isfile(str(path)):
         return open_recording(path)
-    return _SimulatedRecording(path, settings)
+    try:
+        return _SimulatedRecording(path, settings)
+    except VideoError as video_error:
+        try:
+            return open_recording(path)  # which tells what the file looks like
+        except RecordingError as error:
+            raise RecordingError('{}; nor as a video: {}'.format(error, video_error)) from error
