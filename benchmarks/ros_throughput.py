@@ -1,7 +1,10 @@
 """
-A million events a second over DDS: what the graph takes, beside a subscriber of message objects.
+Events over DDS: what passes at the most, and what the graph takes of a million a second.
 
     python -m benchmarks.ros_throughput [SECONDS]
+
+Ten million events a second go from a player to `preprocessing`, in messages of 20,000. A million
+go through the graph, and beside it to a subscriber of message objects.
 
 Player and subscribers are processes of their own. The peer is what a common rclpy subscriber
 does: the same QoS, a callback that gets an EventArray object and makes columns of it.
@@ -16,10 +19,14 @@ from typing import Dict, List, NamedTuple
 import numpy as np
 
 from benchmarks.measure import machine
-from benchmarks.scene import HEIGHT, WIDTH, moving_scene
+from benchmarks.scene import HEIGHT, RATE_HZ, WIDTH, moving_scene
+from cs3d_ros.events import ENCODERS, EventBatch, write_recording
 
 RATE = 1_000_000  # events/s
 SECONDS = 30
+WIRE_RATE = 10_000_000  # events/s
+LOOP_S = 3  # of the scene, which is repeated
+PER_PACKET = 20_000  # events
 BACKLOG_S = 20.0  # that a slow subscriber has, after the last message, to work off what waits
 ROI = [100.0, 60.0, 140.0, 140.0]
 CLOCK_TICKS = os.sysconf('SC_CLK_TCK')
@@ -36,11 +43,20 @@ class Result(NamedTuple):
     player_late_ms: float
 
 
-def write_dense_recording(path: str, seconds: int) -> None:
-    """Write random events at the full rate."""
-    batch = moving_scene(RATE * seconds)
-    columns = {name: getattr(batch, name) for name in 'xytp'}
-    np.savez(path, width=WIDTH, height=HEIGHT, **columns)
+def write_dense_recording(path: str, seconds: int, rate: int = RATE) -> None:
+    """Write the benchmarks' scene, over and over, so fast that it has this rate."""
+    scene = moving_scene(rate * min(seconds, LOOP_S))
+    t = scene.t * RATE_HZ // rate
+
+    def batches():
+        for start_s in range(0, seconds, LOOP_S):
+            shifted = EventBatch.trusted(
+                scene.x, scene.y, t + start_s * 10**9, scene.p, WIDTH, HEIGHT
+            )
+            for first in range(0, len(scene), PER_PACKET):
+                yield shifted[first : first + PER_PACKET]
+
+    write_recording(path, batches(), WIDTH, HEIGHT)
 
 
 def cpu_s(pids: List[int]) -> float:
@@ -80,6 +96,35 @@ def run_graph(path: str, seconds: int) -> Dict:
     )
     latencies = watcher.close()
     return {'result': result, 'latencies_ms': latencies, 'seen': seen, 'said': said}
+
+
+def run_wire(path: str, message_type: str, seconds: int) -> Dict:
+    """Play a dense recording into preprocessing; return what came, and what both took."""
+    import rclpy
+
+    from cs3d_ros.nodes import bringup
+
+    watcher = _Watcher(rclpy)
+    player = {'path': path, 'message_type': message_type}
+    with bringup.Graph({'preprocessing': {'roi': ROI}}) as receiver:
+        watcher.wait(lambda: watcher.values('preprocessing'), 60)
+        with bringup.Graph({'player': player}) as sender:
+            graphs = {'preprocessing': receiver, 'player': sender}
+            watcher.wait(lambda: watcher.says('player', 'playing'), 60)
+            begin = {name: cpu_of(graph) for name, graph in graphs.items()}
+            watcher.wait(lambda: watcher.says('player', 'at the end'), 3 * seconds + 60)
+            cores = {
+                name: (cpu_of(graph) - begin[name]) / seconds for name, graph in graphs.items()
+            }
+            watcher.wait(lambda: watcher.fresh('preprocessing'), 10)
+            result = {'sent': watcher.values('player'), 'seen': watcher.values('preprocessing')}
+    watcher.close()
+    return dict(result, cores=cores)
+
+
+def cpu_of(graph) -> float:
+    """Return the CPU time that a graph's processes have used so far."""
+    return cpu_s([process.pid for process in graph.processes.values()])
 
 
 def run_peer(path: str, seconds: int) -> Result:
@@ -214,6 +259,26 @@ def be_peer() -> None:
     print(count[0], missed)
 
 
+def print_wire(results: Dict[str, Dict], seconds: int) -> None:
+    """Print the table of what passes at the most."""
+    print('\n## {:.0f} M events/s over DDS for {} s\n'.format(WIRE_RATE / 1e6, seconds))
+    print('| message type | sent | decoded | lost | late | receiver, cores | player, cores |')
+    print('|---|---|---|---|---|---|---|')
+    for name, result in results.items():
+        sent, seen, cores = result['sent'], result['seen'], result['cores']
+        print(
+            '| {} | {:,} | {:,} | {} | {} | {:.2f} | {:.2f} |'.format(
+                name,
+                int(sent['events']),
+                int(seen['events']),
+                seen['messages_lost'],
+                seen['late'],
+                cores['preprocessing'],
+                cores['player'],
+            )
+        )
+
+
 def print_results(results: List[Result], graph: Dict, seconds: int) -> None:
     """Print the table, and what /emotion did."""
     print('\n## {:.0f} M events/s over DDS for {} s\n'.format(RATE / 1e6, seconds))
@@ -252,7 +317,9 @@ def main(seconds: int = SECONDS) -> None:
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     with tempfile.TemporaryDirectory() as folder:
         os.environ['ROS_LOG_DIR'] = folder
-        path = os.path.join(folder, 'dense.npz')
+        path = os.path.join(folder, 'dense.aedat4')
+        write_dense_recording(path, seconds, WIRE_RATE)
+        print_wire({name: run_wire(path, name, seconds) for name in ENCODERS}, seconds)
         write_dense_recording(path, seconds)
         graph = run_graph(path, seconds)
         peer = run_peer(path, seconds)
