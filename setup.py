@@ -10,6 +10,7 @@ KERNELS = [
     'cs3d_ros.events._filters',
     'cs3d_ros.events._frames',
     'cs3d_ros.events._kernels',
+    'cs3d_ros.events._words',
     'cs3d_ros.events.recordings._aedat4',
     'cs3d_ros.events.recordings._ecf',
     'cs3d_ros.simulator._kernels',
@@ -22,7 +23,7 @@ setup(
         Extension(
             name,
             [name.replace('.', '/') + '.pyx'],
-            depends=sorted(glob('cs3d_ros/events/*.h')),
+            depends=sorted(glob('cs3d_ros/events/*.h') + glob('cs3d_ros/events/*.pxd')),
             extra_compile_args=['-O3'],
         )
         for name in KERNELS

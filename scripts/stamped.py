@@ -19,7 +19,7 @@ from machine import BootstrapError, answer, clean_environment
 from pins import ROOT
 
 RECIPE = '1'  # raise it when environments of before must be made anew
-HEADERS = 'cs3d_ros/**/*.h'  # of the kernels
+HEADERS = ['cs3d_ros/**/*.h', 'cs3d_ros/**/*.pxd']  # of the kernels
 
 
 def say(text):
@@ -109,7 +109,7 @@ class StampedVenv:
     def install_package(self):
         """Install this package editable, kernels compiled; again when their sources change."""
         # Editable: all else is read from the tree.
-        patterns = ['setup.*', 'pyproject.toml', 'cs3d_ros/__init__.py', HEADERS]
+        patterns = ['setup.*', 'pyproject.toml', 'cs3d_ros/__init__.py'] + HEADERS
         digest = digest_files(find_sources(patterns) + find_kernels())
         if self.read_stamp('package') == digest and self.has_kernels():
             return
@@ -120,7 +120,7 @@ class StampedVenv:
 
     def build_kernels(self):
         """Compile the kernels beside their sources, for who imports the package from the tree."""
-        digest = digest_files(find_sources(['setup.py', HEADERS]) + find_kernels())
+        digest = digest_files(find_sources(['setup.py'] + HEADERS) + find_kernels())
         if self.read_stamp('package') == digest and self.has_kernels():
             return
         with self.step('package', digest):

@@ -12,10 +12,10 @@ from typing import NamedTuple, Union
 
 import numpy as np
 
-from cs3d_ros.events import _codecs
+from cs3d_ros.events import _codecs, _words
 from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch, empty_columns
 
-NOWHERE = 0xFFFF  # as in _codecs.pyx
+NOWHERE = 0xFFFF  # as in _codecs.pxd
 EVT3_SIDE = 1 << 11  # px: coordinates have 11 bits
 CLOCK_RESET_NS = 1_000_000_000  # a payload this far back is of a new clock, not jitter
 EVT3_TURN_NS = (1 << 24) * 1000  # after which the 24 bits of the clock, in us, begin anew
@@ -161,20 +161,20 @@ class _WordCodec(Codec):
 
     def __init__(self, width, height):
         super().__init__(width, height)
-        self._roles = np.full(16, _codecs.UNKNOWN, np.uint8)
+        self._roles = np.full(16, _words.UNKNOWN, np.uint8)
         for kind, role in self.ROLES.items():
             self._roles[kind] = role
         kinds = {role: kind for kind, role in self.ROLES.items()}
         self._kinds = [
-            kinds[role] for role in (_codecs.SINGLE, _codecs.ROW, _codecs.LOW, _codecs.HIGH)
+            kinds[role] for role in (_words.SINGLE, _words.ROW, _words.LOW, _words.HIGH)
         ]
-        self._vectors = kinds[_codecs.VECTOR_12], kinds[_codecs.VECTOR_8]
+        self._vectors = kinds[_words.VECTOR_12], kinds[_words.VECTOR_8]
 
     def _count(self, words):
-        return _codecs.count_in_words(words, self._kinds[0], *self._vectors)
+        return _words.count_in_words(words, self._kinds[0], *self._vectors)
 
     def _decode_words(self, words, limits, start_ns, own, row, t, p):
-        return _codecs.decode_words(
+        return _words.decode_words(
             words,
             self._roles,
             *self._kinds,
@@ -194,17 +194,17 @@ class Evt3Codec(_WordCodec):
     """EVT 3.0, times in us; the 24 bits of its clock are followed as they turn."""
 
     ROLES = {
-        0: _codecs.ROW,
-        2: _codecs.SINGLE,
-        3: _codecs.BASE,
-        4: _codecs.VECTOR_12,
-        5: _codecs.VECTOR_8,
-        6: _codecs.LOW,
-        7: _codecs.FILL,
-        8: _codecs.HIGH,
-        10: _codecs.TRIGGER,
-        14: _codecs.FILL,
-        15: _codecs.FILL,
+        0: _words.ROW,
+        2: _words.SINGLE,
+        3: _words.BASE,
+        4: _words.VECTOR_12,
+        5: _words.VECTOR_8,
+        6: _words.LOW,
+        7: _words.FILL,
+        8: _words.HIGH,
+        10: _words.TRIGGER,
+        14: _words.FILL,
+        15: _words.FILL,
     }
     has_fill = turns = True
 
@@ -226,13 +226,13 @@ class LibcaerCmpCodec(_WordCodec):
     """`libcaer_cmp`: as EVT3 with x and y exchanged; the times of each payload begin anew."""
 
     ROLES = {
-        0: _codecs.HIGH,
-        1: _codecs.LOW,
-        2: _codecs.ROW,
-        3: _codecs.SINGLE,
-        4: _codecs.BASE,
-        5: _codecs.VECTOR_8,
-        6: _codecs.VECTOR_12,
+        0: _words.HIGH,
+        1: _words.LOW,
+        2: _words.ROW,
+        3: _words.SINGLE,
+        4: _words.BASE,
+        5: _words.VECTOR_8,
+        6: _words.VECTOR_12,
     }
 
     def _decode(self, words, time_base_ns, x, y, t, p):
@@ -349,5 +349,5 @@ def encode_evt3(batch: EventBatch) -> bytes:
             )
         )
     words = np.empty(4 * len(batch), '<u2')
-    used = _codecs.encode_evt3(batch.x, batch.y, batch.t, batch.p, words)
+    used = _words.encode_evt3(batch.x, batch.y, batch.t, batch.p, words)
     return words[:used].tobytes()
