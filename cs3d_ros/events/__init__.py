@@ -1,6 +1,7 @@
 """Events in: batches, driver messages, recordings, filters, frames."""
 
 from cs3d_ros.events.batch import EventBatch, concatenate
+from cs3d_ros.events.cleaning import Cleaner, CleaningCounts, CleaningSettings
 from cs3d_ros.events.codecs import CodecCounts, encode_evt3, open_codec
 from cs3d_ros.events.filters import (
     BackgroundActivityFilter,
@@ -48,6 +49,9 @@ from cs3d_ros.events.recordings import (
 __all__ = [
     'BackgroundActivityFilter',
     'BackgroundActivitySettings',
+    'Cleaner',
+    'CleaningCounts',
+    'CleaningSettings',
     'CodecCounts',
     'CountFrames',
     'Cut',
