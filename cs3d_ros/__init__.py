@@ -3,8 +3,9 @@ See from events what a face expresses.
 
 The chain, each arrow one folder::
 
-    driver bytes, recordings ──events──▶ EventBatch ──face──▶ FaceTrack, FaceSquare
-        ──events.frames──▶ event frames ──inference──▶ Emotion ──nodes──▶ /emotion
+    driver bytes, recordings ──events──▶ EventBatch ──events.cleaning──▶ EventBatch
+        ──face──▶ FaceTrack, FaceSquare ──events.frames──▶ event frames
+        ──inference──▶ Emotion ──nodes──▶ /emotion
 
 ``simulator`` stands before it (video to events), ``pipeline`` chains the steps without ROS,
 ``power`` measures beside it, ``draw`` and ``cli`` show it, ``nodes`` put it behind ROS 2 topics.

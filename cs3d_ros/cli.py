@@ -11,7 +11,7 @@ from typing import List, Optional
 
 from cs3d_ros import Cs3dError, __version__
 from cs3d_ros.draw import TimelineRow, draw_timeline
-from cs3d_ros.events import write_recording
+from cs3d_ros.events import Cleaner, CleaningSettings, write_recording
 from cs3d_ros.face import Box
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.pipeline import recognize
@@ -105,6 +105,24 @@ def _parser() -> argparse.ArgumentParser:
         nargs=4,
         metavar=('X', 'Y', 'WIDTH', 'HEIGHT'),
         help='box of the face in sensor pixels, instead of looking for it',
+    )
+    cleaning = run.add_argument_group('cleaning', 'events to leave out; none by default')
+    cleaning.add_argument(
+        '--background-activity',
+        type=float,
+        default=0.0,
+        metavar='MS',
+        help='those that no neighbouring pixel preceded within this time: noise',
+    )
+    cleaning.add_argument(
+        '--hot-pixels', action='store_true', help='those of pixels that fire by themselves'
+    )
+    cleaning.add_argument(
+        '--flicker',
+        type=float,
+        default=0.0,
+        metavar='HZ',
+        help='those of lamps of this rate, which is twice the mains: 100 or 120',
     )
     run.set_defaults(action=_run)
 
@@ -204,12 +222,16 @@ def _run(args):
     classes = engine.bundle.classes
     if args.roi and not (args.roi[2] > 0 and args.roi[3] > 0):
         raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
+    cleaning = _cleaning(args)
     rows = []
     last_print = None
+    events = cleaned = 0
+    roi = Box(*args.roi) if args.roi else None
     with open_source(args.recording) as recording, _whole_file(
         args.jsonl
     ) as jsonl, _progress() as progress:
-        for frame, emotion in recognize(recording, engine, Box(*args.roi) if args.roi else None):
+        for frame, emotion in recognize(recording, engine, roi, cleaning=cleaning):
+            events, cleaned = events + frame.events + frame.cleaned, cleaned + frame.cleaned
             t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
             progress(recording.progress)
             if emotion is None:
@@ -228,8 +250,23 @@ def _run(args):
             if last_print is None or state != last_print[0] or t_s >= last_print[1]:
                 print(_line(t_s, frame, emotion), flush=True)
                 last_print = state, t_s + PRINT_EVERY_S
+    if cleaning != CleaningSettings():
+        print('cleaning dropped {:,} of {:,} events'.format(cleaned, events))
     if args.output:
         draw_timeline(args.output, rows, classes, title=os.path.basename(args.recording))
+
+
+def _cleaning(args) -> CleaningSettings:
+    try:
+        settings = CleaningSettings(
+            hot_pixels=args.hot_pixels,
+            flicker_hz=args.flicker,
+            background_activity_ns=round(args.background_activity * 1e6),
+        )
+        Cleaner(1, 1, settings)  # says what is out of range before the recording is read
+    except (ValueError, OverflowError) as error:  # NaN and infinity have no whole number
+        raise Cs3dError('cleaning cannot be set so: {}'.format(error)) from error
+    return settings
 
 
 def _estimate(t_s, frame, emotion, classes):

@@ -1,10 +1,14 @@
 """The chain without ROS: events to face frames to emotions; nodes and CLI call just this."""
 
-from typing import Iterator, List, NamedTuple, Optional, Tuple
+import operator
+from typing import Callable, Iterator, List, NamedTuple, Optional, Tuple
 
 import numpy as np
 
 from cs3d_ros.events import (
+    Cleaner,
+    CleaningCounts,
+    CleaningSettings,
     EventBatch,
     FrameSettings,
     PeriodCutter,
@@ -32,28 +36,37 @@ class FaceFrame:
     track : FaceTrack or None
         The face at the start of the period, which the frame was made with.
     events : int
-        Events of the whole sensor in the period.
+        Events of the whole sensor in the period that cleaning kept.
+    cleaned : int
+        Those that it dropped.
     """
 
-    __slots__ = ('t_ns', 'image', 'track', 'events')
+    __slots__ = ('t_ns', 'image', 'track', 'events', 'cleaned')
 
     def __init__(
-        self, t_ns: int, image: Optional[np.ndarray], track: Optional[FaceTrack], events: int
+        self,
+        t_ns: int,
+        image: Optional[np.ndarray],
+        track: Optional[FaceTrack],
+        events: int,
+        cleaned: int = 0,
     ):
         self.t_ns = t_ns
         self.image = image
         self.track = track
         self.events = events
+        self.cleaned = cleaned
 
 
 class PreprocessorCounts(NamedTuple):
     """What a :class:`Preprocessor` has seen since it was made."""
 
-    events: int = 0
+    events: int = 0  # those that cleaning dropped too
     frames: int = 0  # periods closed
     face_frames: int = 0  # of them with a face
     late: int = 0  # events dropped: their period was closed already
     restarts: int = 0  # times the clock went back or leapt ahead, and the chain began anew
+    cleaned: CleaningCounts = CleaningCounts()  # events dropped of periods that are closed
 
 
 class Preprocessor:
@@ -61,7 +74,8 @@ class Preprocessor:
     Events in, one :class:`FaceFrame` per period out, however the stream is cut.
 
     Periods are aligned to absolute sensor time. The face of a period is what was known at its
-    start, so its events are counted as they come and none are kept.
+    start, so its events are counted as they come and none are kept, unless there is a limit to
+    their rate, which is held over a period.
 
     Parameters
     ----------
@@ -71,10 +85,31 @@ class Preprocessor:
         Tells frame size, period, step and the margin of the face square.
     roi : Box, optional
         A face that stands here, instead of the finder's.
+    cleaning : CleaningSettings
+        What the events go through before anything looks at them.
+    on_kept : callable, optional
+        Called with each batch of events that cleaning kept.
+
+    Attributes
+    ----------
+    cleaner : Cleaner
+    counts : PreprocessorCounts
     """
 
-    def __init__(self, width: int, height: int, bundle: Bundle, roi: Optional[Box] = None):
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        bundle: Bundle,
+        roi: Optional[Box] = None,
+        cleaning: CleaningSettings = CleaningSettings(),
+        on_kept: Optional[Callable[[EventBatch], None]] = None,
+    ):
         self.width, self.height = width, height
+        # slices that end with the periods: what is held of one never comes too late for its frame
+        self.cleaner = Cleaner(width, height, cleaning, bundle.period_ns)
+        self._noted = self.cleaner.counts  # of it that are part of ours
+        self._on_kept = on_kept
         self.counts = PreprocessorCounts()
         self._cutter = PeriodCutter(bundle.period_ns)
         self._margin = bundle.margin
@@ -88,11 +123,12 @@ class Preprocessor:
         self._forget()
 
     def _forget(self):
+        self.cleaner.reset()
         self._finder.reset()
         self._frame.take()
         self._is_open = False  # a period, whose face was looked for
         self._track = self._square = None
-        self._events = 0
+        self._events = self._received = 0
 
     def push(self, batch: EventBatch) -> List[FaceFrame]:
         """
@@ -116,7 +152,9 @@ class Preprocessor:
             self.counts = self.counts._replace(
                 late=self.counts.late + cut.late, events=self.counts.events + len(present)
             )
-            self._count(present)
+            self._received += len(present)
+            # cut first: time goes on where all events are dropped
+            self._count(self.cleaner.push(present))
         return frames
 
     def advance(self, t_ns: int) -> List[FaceFrame]:
@@ -134,21 +172,33 @@ class Preprocessor:
         return [self._close(end_ns) for end_ns in cut.ends_ns]
 
     def _count(self, batch):
+        if self._on_kept and len(batch):
+            self._on_kept(batch)
         self._events += len(batch)
         self._finder.add(batch)
         if self._square:
             self._frame.add(batch, self._square)
 
     def _close(self, end_ns) -> FaceFrame:
+        self._count(self.cleaner.flush())
         image = self._frame.take() if self._track else None
-        frame = FaceFrame(end_ns, image, self._track, self._events)
+        cleaned = self._received - self._events
+        frame = FaceFrame(end_ns, image, self._track, self._events, cleaned)
         self.counts = self.counts._replace(
             frames=self.counts.frames + 1,
             face_frames=self.counts.face_frames + (image is not None),
         )
-        self._events = 0
+        self._note_cleaned()
+        self._events = self._received = 0
         self._follow(end_ns)
         return frame
+
+    def _note_cleaned(self):
+        counts = self.cleaner.counts
+        new = map(operator.sub, counts, self._noted)
+        self._noted = counts
+        cleaned = CleaningCounts(*map(operator.add, self.counts.cleaned, new))
+        self.counts = self.counts._replace(cleaned=cleaned)
 
     def _follow(self, start_ns):
         """Take the face at the start of the open period from the finder."""
@@ -258,6 +308,7 @@ def recognize(
     engine,
     roi: Optional[Box] = None,
     settings: EmotionSettings = EmotionSettings(),
+    cleaning: CleaningSettings = CleaningSettings(),
 ) -> Iterator[Tuple[FaceFrame, Optional[Emotion]]]:
     """
     Yield every period of a recording with the emotion settled at its end, if one was due.
@@ -271,6 +322,8 @@ def recognize(
     roi : Box, optional
         A face that stands here, instead of the finder's.
     settings : EmotionSettings
+    cleaning : CleaningSettings
+        What the events go through before anything looks at them.
 
     Examples
     --------
@@ -278,7 +331,7 @@ def recognize(
     ...                                 open_engine('cs3d.onnx')):  # doctest: +SKIP
     ...     print(frame.t_ns, emotion)
     """
-    preprocessor = Preprocessor(recording.width, recording.height, engine.bundle, roi)
+    preprocessor = Preprocessor(recording.width, recording.height, engine.bundle, roi, cleaning)
     recognizer = Recognizer(engine, settings)
     end_ns = recording.start_ns
 

@@ -7,7 +7,13 @@ from naive import random_batch
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.cli import main
-from cs3d_ros.events import concatenate, open_recording, write_recording
+from cs3d_ros.events import (
+    Cleaner,
+    CleaningSettings,
+    concatenate,
+    open_recording,
+    write_recording,
+)
 from cs3d_ros.inference import EXPRESSIONS
 
 
@@ -71,6 +77,37 @@ def test_run_writes_a_line_per_estimate(recording, tmp_path, capsys):
     assert [line['t'] for line in lines] == sorted(line['t'] for line in lines)
     assert timeline.read_bytes().startswith(b'\x89PNG')
     assert 'neutral' in capsys.readouterr().out
+
+
+def test_run_tells_how_much_was_cleaned(recording, capsys):
+    options = ['--background-activity', '5', '--hot-pixels', '--flicker', '100']
+    assert main(['run', recording] + options) == 0
+    settings = CleaningSettings(True, 100.0, background_activity_ns=5_000_000)
+    kept = Cleaner(346, 260, settings).push(random_batch(1, 20_000, span_ns=10**9))
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert said == 'cleaning dropped {:,} of 20,000 events'.format(20_000 - len(kept))
+
+
+def test_run_says_nothing_of_cleaning_without_any(recording, capsys):
+    assert main(['run', recording]) == 0
+    assert 'cleaning' not in capsys.readouterr().out
+
+
+@pytest.mark.parametrize(
+    'option',
+    [
+        ['--background-activity', '-1'],
+        ['--background-activity', 'inf'],
+        ['--background-activity', 'nan'],
+        ['--flicker', '0.5'],
+        ['--flicker', 'nan'],
+    ],
+)
+def test_run_refuses_impossible_cleaning(recording, capsys, option):
+    assert main(['run', recording] + option) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count('\n')) == ('', 1)
+    assert 'cleaning cannot be set so' in said.err
 
 
 def test_run_says_where_no_face_is(recording, tmp_path, capsys):

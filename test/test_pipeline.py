@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 from naive import random_batch, random_cuts
 
-from cs3d_ros.events import concatenate, open_recording
+from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch, concatenate, open_recording
 from cs3d_ros.events.periods import LONGEST_GAP_NS
 from cs3d_ros.face import Box
 from cs3d_ros.inference import EXPRESSIONS, Bundle
@@ -30,6 +30,15 @@ BUNDLE = Bundle(
 )
 
 
+EVERYTHING = CleaningSettings(
+    hot_pixels=True,
+    flicker_hz=100.0,
+    refractory_ns=1_000_000,
+    background_activity_ns=5_000_000,
+    rate_hz=300_000.0,
+)
+
+
 class Mean:
     """An engine whose answer is plain to see: happiness is the mean of the clip's last frame."""
 
@@ -44,8 +53,8 @@ class Mean:
         return np.array([0, happy, 0, 0, 0, 0, 0, 1 - happy], np.float32), state
 
 
-def frames_of(batches, roi=ROI):
-    preprocessor = Preprocessor(346, 260, BUNDLE, roi)
+def frames_of(batches, roi=ROI, cleaning=CleaningSettings()):
+    preprocessor = Preprocessor(346, 260, BUNDLE, roi, cleaning)
     frames = []
     for batch in batches:
         frames += preprocessor.push(batch)
@@ -131,6 +140,85 @@ def test_leap_of_time_costs_neither_frames_nor_memory():
 def test_other_sensor_size_is_refused():
     with pytest.raises(ValueError, match='make a new Preprocessor'):
         Preprocessor(10, 10, BUNDLE).push(random_batch(1))
+
+
+def seen(frames):
+    """Return all that frames with a face hold, to be compared."""
+    return [(frame.t_ns, frame.image.tolist(), frame.events, frame.cleaned) for frame in frames]
+
+
+@pytest.mark.parametrize('seed', range(3))
+def test_cleaned_frames_do_not_depend_on_how_the_events_are_cut(seed):
+    batch = random_batch(seed, 150_000, span_ns=10 * PERIOD_NS)
+    whole, _ = frames_of([batch], cleaning=EVERYTHING)
+    parts, _ = frames_of(random_cuts(batch, seed, 40), cleaning=EVERYTHING)
+    assert all(frame.events and frame.cleaned for frame in whole)
+    assert seen(parts) == seen(whole)
+
+
+def test_frames_are_those_of_a_stream_that_was_cleaned_before():
+    settings = EVERYTHING._replace(rate_hz=0.0)
+    batch = random_batch(1, 100_000, span_ns=10 * PERIOD_NS)
+    kept = Cleaner(346, 260, settings).push(batch)
+    expected, _ = frames_of([kept])
+    frames, _ = frames_of([batch], cleaning=settings)
+    assert [frame.t_ns for frame in frames] == [frame.t_ns for frame in expected]
+    assert all(np.array_equal(a.image, b.image) for a, b in zip(frames, expected))
+    assert 0 < sum(frame.events for frame in frames) < len(batch) / 2
+
+
+def test_limit_of_the_rate_holds_in_every_period():
+    batch = random_batch(1, 100_000, span_ns=10 * PERIOD_NS)
+    cleaning = CleaningSettings(rate_hz=30_030.0)
+    frames, preprocessor = frames_of([batch], cleaning=cleaning)
+    frames += preprocessor.advance(10 * PERIOD_NS)
+    assert [frame.events for frame in frames] == [1000] * 10
+    assert preprocessor.counts.cleaned.rate == len(batch) - 10 * 1000
+
+
+def test_what_cleaning_drops_is_counted_by_filter():
+    batch = random_batch(1, 150_000, span_ns=10 * PERIOD_NS)
+    frames, preprocessor = frames_of([batch], cleaning=EVERYTHING)
+    frames += preprocessor.advance(10 * PERIOD_NS)
+    counts = preprocessor.counts
+    assert counts.events == len(batch)
+    assert sum(frame.cleaned for frame in frames) == sum(counts.cleaned)
+    assert sum(frame.events for frame in frames) == len(batch) - sum(counts.cleaned)
+    assert min(counts.cleaned.refractory, counts.cleaned.background_activity) > 0
+
+
+def test_time_goes_on_while_all_events_are_dropped():
+    rows = np.arange(400)
+    alone = EventBatch(
+        np.full(400, 7, np.uint16),
+        np.full(400, 9, np.uint16),
+        rows * 50_000_000,
+        np.ones(400, np.uint8),
+        346,
+        260,
+    )
+    cleaning = CleaningSettings(background_activity_ns=10_000_000)
+    frames, preprocessor = frames_of([alone], cleaning=cleaning)
+    assert len(frames) == alone.t[-1] // PERIOD_NS
+    assert preprocessor.counts.restarts == 0
+    assert {frame.events for frame in frames} == {0}
+
+
+def test_cleaning_begins_anew_with_the_clock():
+    later, batch = random_batch(2, 50_000, start_ns=10**11), random_batch(1, 50_000)
+    frames, preprocessor = frames_of([later], cleaning=EVERYTHING)
+    again = preprocessor.push(batch)
+    assert preprocessor.counts.restarts == 1
+    assert seen(again) == seen(frames_of([batch], cleaning=EVERYTHING)[0])
+
+
+def test_whoever_watches_gets_the_kept_events():
+    kept = []
+    batch = random_batch(1, 50_000)
+    cleaning = CleaningSettings(background_activity_ns=5_000_000)
+    preprocessor = Preprocessor(346, 260, BUNDLE, ROI, cleaning, kept.append)
+    preprocessor.push(batch)
+    assert concatenate(kept) == Cleaner(346, 260, cleaning).push(batch)
 
 
 def noise_image(seed):
@@ -219,3 +307,13 @@ def test_recording_with_a_roi_is_recognized_from_the_start(shared_data):
         answers = list(recognize(recording, Mean(), roi=ROI))
     assert all(frame.image is not None for frame, _ in answers)
     assert sum(emotion is not None for _, emotion in answers) == len(answers) // 2
+
+
+def test_recording_is_recognized_with_what_cleaning_leaves(shared_data):
+    path = shared_data / 'recordings' / 'davis346_bench.aedat4'
+    cleaning = CleaningSettings(background_activity_ns=5_000_000)
+    with open_recording(path) as recording:
+        kept = Cleaner(346, 260, cleaning).push(concatenate(recording.batches()))
+        frames = [frame for frame, _ in recognize(recording, Mean(), ROI, cleaning=cleaning)]
+    assert sum(frame.events for frame in frames) == len(kept)
+    assert sum(frame.cleaned for frame in frames) == 117_667 - len(kept) > 0
