@@ -160,6 +160,45 @@ TABLES = {
             10000.0,
             ALWAYS,
         ),
+        Parameter(
+            'hot_pixels',
+            False,
+            'Drop the events of pixels that fire by themselves, learned anew each second.',
+        ),
+        Parameter(
+            'flicker_hz',
+            0.0,
+            'Drop the events of lamps that flicker at this rate, twice the mains: 100 or 120; '
+            '0 drops none.',
+            'Hz',
+            0.0,
+            1000.0,
+        ),
+        Parameter(
+            'refractory_us',
+            0.0,
+            'Drop the events of a pixel for this long after one that was kept; 0 drops none.',
+            'us',
+            0.0,
+            1000000.0,
+        ),
+        Parameter(
+            'background_activity_ms',
+            0.0,
+            'Drop events that none of the 8 neighbouring pixels preceded within this time, which '
+            'is noise; 0 drops none.',
+            'ms',
+            0.0,
+            1000.0,
+        ),
+        Parameter(
+            'max_events_per_s',
+            0.0,
+            'Thin out what exceeds this many events, fairly over the sensor; 0 drops none.',
+            'events/s',
+            0.0,
+            1e9,
+        ),
     ),
     'inference': (
         _AUTOSTART,

@@ -14,14 +14,20 @@ from hri_msgs.msg import NormalizedRegionOfInterest2D
 from sensor_msgs.msg import Image
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events import EventBatch
+from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch
 from cs3d_ros.face import Box
 from cs3d_ros.inference import SHIPPED_BUNDLE, read_bundle
 from cs3d_ros.nodes import messages
 from cs3d_ros.nodes.clocks import TICK_S, Silence
 from cs3d_ros.nodes.event_input import EventInput
 from cs3d_ros.nodes.lifecycle import BURST, ManagedNode, run
-from cs3d_ros.nodes.verdicts import Interval, Topic, verdict
+from cs3d_ros.nodes.verdicts import (
+    Interval,
+    Topic,
+    cleaning_values,
+    hot_pixel_words,
+    verdict,
+)
 from cs3d_ros.pipeline import FaceFrame, Preprocessor
 
 
@@ -41,9 +47,24 @@ class Preprocessing(ManagedNode):
                 '0, got {}'.format(self.settings['roi'])
             )
         self._roi = roi if any(roi) else None
+        self._cleaning = self._read_cleaning()
         self._image = self.output(Image, 'face/image', BURST)
         self._roi_publisher = self.output(NormalizedRegionOfInterest2D, 'face/roi', BURST)
         self._overlay = self.output(Image, 'face/overlay')
+
+    def _read_cleaning(self) -> CleaningSettings:
+        settings = CleaningSettings(
+            hot_pixels=self.settings['hot_pixels'],
+            flicker_hz=self.settings['flicker_hz'],
+            refractory_ns=round(self.settings['refractory_us'] * 1e3),
+            background_activity_ns=round(self.settings['background_activity_ms'] * 1e6),
+            rate_hz=self.settings['max_events_per_s'],
+        )
+        try:
+            Cleaner(1, 1, settings)
+        except ValueError as error:
+            raise Cs3dError('parameters of cleaning do not fit: {}'.format(error)) from error
+        return settings
 
     def activate(self) -> None:
         self._preprocessor = self._canvas = None
@@ -70,14 +91,23 @@ class Preprocessing(ManagedNode):
     def _on_events(self, batch: EventBatch) -> None:
         frames = self._preprocessor_for(batch).push(batch)
         self._silence.end(int(batch.t[-1]))
-        if self._overlay.get_subscription_count():
-            self._canvas_for(batch).add(batch)
         self._publish(frames)
+
+    def _paint(self, kept: EventBatch) -> None:
+        if self._overlay.get_subscription_count():
+            self._canvas_for(kept).add(kept)
 
     def _preprocessor_for(self, batch: EventBatch) -> Preprocessor:
         old = self._preprocessor
         if old is None or (old.width, old.height) != (batch.width, batch.height):
-            new = Preprocessor(batch.width, batch.height, self._bundle, self._roi)
+            new = Preprocessor(
+                batch.width,
+                batch.height,
+                self._bundle,
+                self._roi,
+                self._cleaning,
+                self._paint,
+            )
             if old is not None:
                 self._sizes += 1
                 self._canvas = None
@@ -136,8 +166,10 @@ class Preprocessing(ManagedNode):
         if self._preprocessor:
             chain = self._preprocessor.counts._asdict()
             del chain['events']  # those of the stream that were not late
-            counts.update(chain)
+            counts.update(cleaning_values(chain.pop('cleaned')), **chain)
         values, new = self._interval.close(counts, events.busy_s)
+        if self._preprocessor:
+            values.update(hot_pixels=hot_pixel_words(self._preprocessor.cleaner.report()))
         values.update(
             type=events.stream.type_name or 'none',
             publishers=events.publishers,

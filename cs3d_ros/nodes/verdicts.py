@@ -1,7 +1,9 @@
 """What the preprocessing node says of itself once a second, from its counts; no ROS in here."""
 
 import time
-from typing import Callable, Dict, NamedTuple, Tuple
+from typing import Callable, Dict, NamedTuple, Sequence, Tuple
+
+from cs3d_ros.events import CleaningCounts, HotPixel
 
 # In the order in which they are said, each with its cure.
 TROUBLES = (
@@ -12,6 +14,7 @@ TROUBLES = (
     ('clock_steps', 'times a clock was set while events came: stamps leapt, let NTP slew it'),
 )
 DROPPED = ('out_of_bounds', 'time_reversed', 'late')  # events, by reason
+HOT_PIXELS_NAMED = 5  # of those that are reported, the busiest
 
 
 class Topic(NamedTuple):
@@ -50,6 +53,36 @@ class Interval:
         )
         self._last, self._last_busy_s, self._begin_s = dict(counts), busy_s, now_s
         return values, new
+
+
+def cleaning_values(dropped: CleaningCounts) -> Dict[str, int]:
+    """
+    Return events that cleaning dropped, by the name that each count has on /diagnostics.
+
+    Examples
+    --------
+    >>> cleaning_values(CleaningCounts(flicker=3))['cleaned_flicker']
+    3
+    """
+    return {'cleaned_' + name: count for name, count in dropped._asdict().items()}
+
+
+def hot_pixel_words(pixels: Sequence[HotPixel]) -> str:
+    """
+    Return how many pixels are hot, and which the busiest are.
+
+    Examples
+    --------
+    >>> hot_pixel_words([HotPixel(12, 5, 400.0)])
+    '1: (12, 5) 400 Hz'
+    """
+    named = [
+        '({}, {}) {:.0f} Hz'.format(pixel.x, pixel.y, pixel.rate_hz)
+        for pixel in pixels[:HOT_PIXELS_NAMED]
+    ]
+    if len(pixels) > len(named):
+        named.append('...')
+    return str(len(pixels)) + (': ' + ', '.join(named) if named else '')
 
 
 def verdict(new: Dict[str, int], topic: Topic) -> Tuple[bool, str]:

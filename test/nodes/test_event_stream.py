@@ -1,9 +1,9 @@
 from moving import PERIOD_NS, START_NS, moving_events
 
-from cs3d_ros.events import EventBatch, encode_event_array, encode_event_packet
+from cs3d_ros.events import EventBatch, HotPixel, encode_event_array, encode_event_packet
 from cs3d_ros.nodes.event_input import choose_type, installed_types, type_complaint
 from cs3d_ros.nodes.event_stream import EventStream
-from cs3d_ros.nodes.verdicts import Interval, Topic, verdict
+from cs3d_ros.nodes.verdicts import Interval, Topic, hot_pixel_words, verdict
 
 ARRAY, PACKET = 'dv_ros2_msgs/msg/EventArray', 'event_camera_msgs/msg/EventPacket'
 USABLE = [ARRAY, PACKET]
@@ -177,3 +177,15 @@ def test_verdict_without_trouble_tells_the_state():
     assert verdict({'messages': 5}, Topic('/e', 1)) == (False, 'no face')
     assert verdict({}, Topic('/e', 1)) == (False, 'no events arrive on /e')
     assert verdict({}, Topic('/e', 0))[0]
+
+
+def test_few_hot_pixels_are_all_named():
+    pixels = [HotPixel(12, 5, 400.0), HotPixel(3, 4, 60.4)]
+    assert hot_pixel_words(pixels) == '2: (12, 5) 400 Hz, (3, 4) 60 Hz'
+    assert hot_pixel_words([]) == '0'
+
+
+def test_many_hot_pixels_are_counted_and_the_busiest_named():
+    words = hot_pixel_words([HotPixel(x, 0, 900.0 - x) for x in range(40)])
+    assert words.startswith('40: (0, 0) 900 Hz, ')
+    assert words.endswith('(4, 0) 896 Hz, ...')
