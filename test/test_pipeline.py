@@ -204,9 +204,11 @@ def test_time_goes_on_while_all_events_are_dropped():
     assert {frame.events for frame in frames} == {0}
 
 
-def test_cleaning_begins_anew_with_the_clock():
-    later, batch = random_batch(2, 50_000, start_ns=10**11), random_batch(1, 50_000)
-    frames, preprocessor = frames_of([later], cleaning=EVERYTHING)
+@pytest.mark.parametrize('start_ns', [0, 10**12])
+def test_cleaning_begins_anew_with_the_clock(start_ns):
+    first = random_batch(2, 50_000, start_ns=10**11, span_ns=80_000_000)  # ends in a period
+    batch = random_batch(1, 50_000, start_ns=start_ns)
+    frames, preprocessor = frames_of([first], cleaning=EVERYTHING)
     again = preprocessor.push(batch)
     assert preprocessor.counts.restarts == 1
     assert seen(again) == seen(frames_of([batch], cleaning=EVERYTHING)[0])
