@@ -9,7 +9,8 @@ RUN = $(PYTHON) scripts/bootstrap.py run
 help:
 	@echo 'make demo                     a face, its events, /emotion: all of it over DDS, live'
 	@echo 'make demo VIDEO=face.mp4      the same from a video of a face'
-	@echo 'make demo RECORDING=x.aedat4  the same from an event recording (.aedat4, .npz)'
+	@echo 'make demo RECORDING=x.raw     the same from an event recording (.aedat4, .h5, .hdf5, .npz,'
+	@echo '                              .raw, .db3, .mcap, or the folder of a bag)'
 	@echo 'make test                     every test: parts, nodes over DDS, training, Python 3.6 and 3.8'
 	@echo 'make test TRAINING=0          without the training tests, and without PyTorch'
 	@echo 'make lint                     format, linter, Python 3.6 floor, import walls'

@@ -12,6 +12,7 @@ from typing import List, Optional
 from cs3d_ros import Cs3dError, __version__
 from cs3d_ros.draw import TimelineRow, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings, write_recording
+from cs3d_ros.events.recordings import READABLE, WRITABLE
 from cs3d_ros.face import Box
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.pipeline import recognize
@@ -21,10 +22,6 @@ from cs3d_ros.simulator import PixelSettings, Video, open_source, simulate_video
 NS_PER_S = 1e9
 PRINT_EVERY_S = 0.5
 INFO_BATCH = 1 << 18  # events: large enough for few steps, small enough for the cache
-_FORMATS = (
-    'AEDAT 4 (.aedat4), Prophesee (.raw), HDF5 (.h5, .hdf5), bags of ROS 2 (folder, .db3, .mcap), '
-    '.npz'
-)
 _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
 
 
@@ -80,7 +77,7 @@ def _parser() -> argparse.ArgumentParser:
     parser = argparse.ArgumentParser(
         prog='cs3d',
         description='See from events alone what a face expresses.',
-        epilog='Recordings: ' + _FORMATS,
+        epilog='Recordings: {}.'.format(READABLE),
     )
     parser.add_argument('--version', action='version', version=__version__)
     parser.add_argument(
@@ -135,10 +132,10 @@ def _parser() -> argparse.ArgumentParser:
         'convert',
         help='recording of one format to another',
         description='Write the events of a recording, or of a video, to another format.',
-        epilog=_FORMATS,
+        epilog='Reads {}.'.format(READABLE),
     )
     convert.add_argument('input', help='event recording, or a video to make events of')
-    convert.add_argument('output', help='.aedat4, .npz, .db3, or a new folder for a bag of ROS 2')
+    convert.add_argument('output', help='{}, or a new folder for a bag of ROS 2'.format(WRITABLE))
     convert.add_argument('--start', type=float, default=0.0, metavar='S', help='where to begin')
     convert.add_argument('--end', type=float, metavar='S', help='where to end')
     convert.set_defaults(action=_convert)
@@ -150,7 +147,7 @@ def _parser() -> argparse.ArgumentParser:
         '--output',
         required=True,
         metavar='FILE',
-        help='recording to write (.aedat4, .npz, .db3)',
+        help='recording to write ({}, or a folder)'.format(WRITABLE),
     )
     simulate.add_argument(
         '--size',

@@ -20,7 +20,7 @@ from cs3d_ros.nodes import bringup
 from launch import LaunchDescription
 
 ARGUMENTS = (
-    ('recording', '', 'event recording (.aedat4, .npz) to play as a camera'),
+    ('recording', '', 'event recording, of any format, to play as a camera'),
     ('video', '', 'video to play as a camera would see it'),
     ('rate', '1.0', 'speed of playing'),
     ('loop', 'false', 'play again and again'),

@@ -10,6 +10,7 @@ import pytest
 from packaging.markers import Marker
 
 import cs3d_ros
+from cs3d_ros.events.recordings import SUFFIXES
 
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'scripts'))
@@ -96,6 +97,12 @@ def test_make_alone_explains_every_target():
     said = subprocess.check_output(['make', '-C', str(ROOT)], universal_newlines=True)
 
     assert [name for name in targets if name != 'help' and 'make ' + name not in said] == []
+
+
+def test_make_alone_names_every_kind_of_recording():
+    said = subprocess.check_output(['make', '-C', str(ROOT)], universal_newlines=True)
+
+    assert [suffix for suffix in SUFFIXES if suffix.replace('.zstd', '') not in said] == []
 
 
 def test_ci_calls_lint_and_test_and_nothing_else():

@@ -17,6 +17,7 @@ from typing import Any, Dict, List, Optional, Sequence
 
 import cs3d_ros
 from cs3d_ros import Cs3dError
+from cs3d_ros.events.recordings import READABLE
 from cs3d_ros.nodes import parameters
 
 END_S = 5.0  # that a node has to end by itself; then it is terminated, then killed
@@ -244,7 +245,9 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         prog='cs3d up', description='Start the ROS 2 nodes: events in, /emotion out.'
     )
     source = parser.add_mutually_exclusive_group()
-    source.add_argument('--recording', metavar='FILE', help='play it (.aedat4, .npz) as a camera')
+    source.add_argument(
+        '--recording', metavar='FILE', help='play it ({}) as a camera'.format(READABLE)
+    )
     source.add_argument('--video', metavar='FILE', help='play the events that a camera would see')
     parser.add_argument('--rate', type=float, default=1.0, help='speed of playing (%(default)s)')
     parser.add_argument('--loop', action='store_true', help='play again and again')

@@ -21,7 +21,6 @@ from rclpy.qos import QoSProfile
 from cs3d_ros import Cs3dError
 from cs3d_ros.nodes import messages, parameters, topics
 
-DIAGNOSTICS_PERIOD_S = 1.0
 OUTPUT_DEPTH = 10  # messages a slow subscriber may fall behind
 # Messages that may come at once: an event after ten silent seconds closes 300 periods.
 BURST = 400
@@ -63,7 +62,7 @@ class ManagedNode(LifecycleNode):
         self._managed_publishers = []
         self._steady_clock = Clock(clock_type=ClockType.STEADY_TIME)
         self._diagnostics = self.create_publisher(DiagnosticArray, '/diagnostics', OUTPUT_DEPTH)
-        self.every(DIAGNOSTICS_PERIOD_S, self.publish_diagnostics)
+        self.every(self.settings['diagnostics_s'], self.publish_diagnostics)
         self.add_on_set_parameters_callback(self._on_set_parameters)
         self._survive_impossible_transitions()
 
@@ -116,7 +115,7 @@ class ManagedNode(LifecycleNode):
         return topics.subscribe(self, kind, topic, callback, depth)
 
     def publish_diagnostics(self) -> None:
-        """Say now how the node does, beside the saying once a second."""
+        """Say now how the node does, beside the saying at every period."""
         if self._problem:
             level, text, values = messages.ERROR, self._problem, {}
         elif self.is_active:

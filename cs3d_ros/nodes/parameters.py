@@ -9,6 +9,8 @@ import difflib
 import sys
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from cs3d_ros.events.recordings import READABLE
+
 ALWAYS = 'always'  # takes effect at once
 START = 'start'  # only given at start
 INACTIVE = 'inactive'  # may change while the node is not active, takes effect at activation
@@ -96,6 +98,10 @@ _AUTOSTART = Parameter(
     when=START,
 )
 
+_DIAGNOSTICS = Parameter(
+    'diagnostics_s', 1.0, 'Time between two reports on /diagnostics.', 's', 0.1, 60.0, START
+)
+
 _BUNDLE = Parameter(
     'bundle', '', 'ONNX bundle of the network; empty means the one that the package ships.'
 )
@@ -103,11 +109,12 @@ _BUNDLE = Parameter(
 TABLES = {
     'player': (
         _AUTOSTART,
+        _DIAGNOSTICS,
         Parameter(
             'path',
             '',
-            'Recording (.aedat4, .npz), or video that the event camera '
-            'simulator turns into events, to play.',
+            'Recording ({}), or video that the event camera simulator turns into events, to '
+            'play.'.format(READABLE),
         ),
         Parameter(
             'rate',
@@ -132,6 +139,7 @@ TABLES = {
     ),
     'preprocessing': (
         _AUTOSTART,
+        _DIAGNOSTICS,
         _BUNDLE,
         Parameter(
             'roi',
@@ -202,6 +210,7 @@ TABLES = {
     ),
     'inference': (
         _AUTOSTART,
+        _DIAGNOSTICS,
         _BUNDLE,
         Parameter('threads', 2, 'Threads of the engine.', '', 1, 64),
         Parameter(
@@ -215,6 +224,7 @@ TABLES = {
     ),
     'power': (
         _AUTOSTART,
+        _DIAGNOSTICS,
         Parameter(
             'sample_ms', 50.0, 'Time between two readings of the meters.', 'ms', 10.0, 10000.0
         ),

@@ -12,6 +12,10 @@ import pytest
 
 rclpy = pytest.importorskip('rclpy')
 
+from lifecycle_msgs.msg import Transition  # noqa: E402
+from lifecycle_msgs.srv import ChangeState  # noqa: E402
+from rcl_interfaces.srv import SetParameters  # noqa: E402
+from rclpy.parameter import Parameter  # noqa: E402
 from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 
 from cs3d_ros.events import ENCODERS, concatenate, open_decoder, write_recording  # noqa: E402
@@ -25,6 +29,9 @@ from tiny_onnx import write_tiny_bundle  # noqa: E402
 LIMIT_S = 40.0
 
 BEST_EFFORT = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
+
+# A second is long for tests, which learn from the nodes' reports what has come.
+PROMPT = {'diagnostics_s': 0.1}
 
 _numbers = itertools.count()
 
@@ -97,6 +104,19 @@ class Peer:
         """Wait until this peer knows the publishers of a topic."""
         self.wait(lambda: self.node.count_publishers(topic) >= count, 'publishers of ' + topic)
 
+    def change(self, node, transition):
+        """Return whether a node made a transition of its life cycle."""
+        request = Transition(id=transition)
+        return self.call(ChangeState, node + '/change_state', transition=request).success
+
+    def set_parameters(self, node, **values):
+        """Return the first refusal of parameters, or else the last result."""
+        changes = [
+            Parameter(name, value=value).to_parameter_msg() for name, value in values.items()
+        ]
+        results = self.call(SetParameters, node + '/set_parameters', parameters=changes).results
+        return next((result for result in results if not result.successful), results[-1])
+
     def call(self, kind, service, **fields):
         """Return the answer of a service."""
         client = self.node.create_client(kind, service)
@@ -118,7 +138,13 @@ class Ear:
         type_name = ENCODERS[message_type][0]
         self.decoder = open_decoder(type_name)
         self.batches, self.sizes = [], []
-        peer.listen(topics.message_class(type_name), 'events', self._hear, qos, raw=True)
+        self._node = peer.node
+        self._subscription = peer.node.create_subscription(
+            topics.message_class(type_name), 'events', self._hear, qos, raw=True
+        )
+
+    def close(self):
+        self._node.destroy_subscription(self._subscription)
 
     def _hear(self, data):
         self.sizes.append(len(data))
@@ -160,6 +186,7 @@ def start(peer):
     graphs = []
 
     def start_nodes(params_file=None, **nodes):
+        nodes = {node: dict(PROMPT, **settings) for node, settings in nodes.items()}
         graph = bringup.Graph(nodes, peer.namespace, params_file=params_file)
         graphs.append(graph)
         return graph.__enter__()

@@ -4,10 +4,9 @@ import pytest
 from dv_ros2_msgs.msg import EventArray
 from hri_msgs.msg import Expression
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState, GetState
+from lifecycle_msgs.srv import GetState
 from moving import moving_events
-from rcl_interfaces.msg import Parameter, ParameterType, ParameterValue
-from rcl_interfaces.srv import DescribeParameters, ListParameters, SetParameters
+from rcl_interfaces.srv import DescribeParameters, ListParameters
 from rclpy.qos import QoSProfile
 from sensor_msgs.msg import Image
 
@@ -22,11 +21,7 @@ NODES = sorted(parameters.TABLES)
 
 @pytest.fixture
 def change(peer):
-    def change_state(node, transition):
-        request = Transition(id=transition)
-        return peer.call(ChangeState, node + '/change_state', transition=request).success
-
-    return change_state
+    return peer.change
 
 
 @pytest.fixture
@@ -36,18 +31,7 @@ def state(peer):
 
 @pytest.fixture
 def set_parameter(peer):
-    def set_one(node, name, value):
-        kinds = {
-            bool: ('bool_value', ParameterType.PARAMETER_BOOL),
-            int: ('integer_value', ParameterType.PARAMETER_INTEGER),
-            float: ('double_value', ParameterType.PARAMETER_DOUBLE),
-            str: ('string_value', ParameterType.PARAMETER_STRING),
-        }
-        field, kind = kinds[type(value)]
-        change = Parameter(name=name, value=ParameterValue(type=kind, **{field: value}))
-        return peer.call(SetParameters, node + '/set_parameters', parameters=[change]).results[0]
-
-    return set_one
+    return lambda node, name, value: peer.set_parameters(node, **{name: value})
 
 
 def settings_of(node, bundle, recording):

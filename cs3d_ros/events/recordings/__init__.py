@@ -13,7 +13,9 @@ from cs3d_ros.events.batch import EventBatch
 from cs3d_ros.events.recordings.recording import Recording, RecordingError
 
 __all__ = [
+    'READABLE',
     'SUFFIXES',
+    'WRITABLE',
     'Recording',
     'RecordingError',
     'identify',
@@ -46,6 +48,9 @@ _FORMATS = (
     ),
 )
 SUFFIXES = tuple(suffix for each in _FORMATS for suffix in each.suffixes)
+# What help texts and messages say of them.
+READABLE = ', '.join(SUFFIXES) + ', or the folder of a bag'
+WRITABLE = ', '.join(filter(None, (suffix for each in _FORMATS for suffix in each.written)))
 _HEAD_SIZE = 16  # bytes that tell one format from another
 
 
@@ -105,7 +110,7 @@ def open_recording(path: str, topic: Optional[str] = None) -> Recording:
     if known is None:
         raise RecordingError(
             '{} is no recording that is known ({}){}'.format(
-                path, ', '.join(SUFFIXES), _guess(_read_head(path))
+                path, READABLE, _guess(_read_head(path))
             )
         )
     module = importlib.import_module('{}.{}'.format(__name__, known.module))
@@ -160,7 +165,7 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
     if suffix not in writers:
         raise RecordingError(
             '{} must end in one of {}, or have no suffix to become a bag of ROS 2'.format(
-                path, ', '.join(sorted(filter(None, writers)))
+                path, WRITABLE
             )
         )
     if os.path.isdir(path):
