@@ -128,6 +128,16 @@ class Observer(Node):
         is_old = tolerance_ns is not None and self._times[kind][index] < end_ns - tolerance_ns
         return None if is_old else values[index]
 
+    @property
+    def position(self) -> Optional[str]:
+        """Where the player is, in its own words; None before it said anything."""
+        return self.statuses.get('player', (0, '', {}))[2].get('position_s')
+
+    def finish(self) -> None:
+        """Close the last period, if it holds events: no more will come."""
+        if self._events_in_period:
+            self.close_moments(self._end_ns)
+
     def close_moments(self, end_ns: int) -> None:
         """Close the periods until this sensor time; without events there is nothing else to."""
         while self._canvas is not None and self._end_ns <= end_ns:
@@ -140,6 +150,7 @@ class Observer(Node):
         counts, size = self.counts, (batch.width, batch.height)
         number = counts['clock_resets'] + counts['type_changes'], size
         if number != self._stream_number:
+            self.finish()
             self._stream_number, self._sensor = number, size
             self._canvas = EventCanvas(*size)
             self._end_ns = (int(batch.t[0]) // PERIOD_NS + 1) * PERIOD_NS

@@ -6,7 +6,6 @@ import time
 
 import pytest
 from lifecycle_msgs.msg import Transition
-from lifecycle_msgs.srv import ChangeState
 from moving import PERIOD_NS, SENSOR, moving_events
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
@@ -15,6 +14,7 @@ from std_msgs.msg import String
 
 from cs3d_ros.events import ENCODERS, EventBatch, open_recording
 from cs3d_ros.nodes import bringup, messages, topics
+from cs3d_ros.nodes.demo import write_film
 from cs3d_ros.nodes.observer import Observer
 from cs3d_ros.nodes.preprocessing import Preprocessing
 
@@ -53,11 +53,11 @@ class Driver:
         self.sent += 1
         return len(batch)
 
-    def send_paced(self):
+    def send_paced(self, size=SENSOR):
         """Send, but no faster than a camera would: a flood is lost in part."""
         if time.monotonic() >= self._due_s:
             self._due_s = time.monotonic() + 3e-9 * PERIOD_NS
-            self.send()
+            self.send(size)
         return True
 
     def end(self):
@@ -83,15 +83,6 @@ def make_heard(peer, driver):
     driver.meet()
     before = last(peer, 'events')
     peer.wait(lambda: driver.send_paced() and last(peer, 'events') > before, 'the driver heard')
-
-
-@pytest.fixture
-def change(peer):
-    def change_state(transition):
-        request = Transition(id=transition)
-        return peer.call(ChangeState, 'preprocessing/change_state', transition=request).success
-
-    return change_state
 
 
 @pytest.mark.parametrize('comes_first', ['driver', 'node'])
@@ -138,9 +129,11 @@ def test_driver_that_follows_another_begins_anew(peer, preprocess, kind, capfd):
     peer.wait_status('preprocessing', 'nobody publishes')
     capfd.readouterr()
     images.clear()
-    make_heard(peer, Driver(peer, kind))
+    second = Driver(peer, kind)
+    make_heard(peer, second)
+    # Its very first may come before the graph tells whose they are.
+    peer.wait(lambda: second.send_paced() and images, 'images of the second')
     peer.wait_status('preprocessing', type_changes=0, messages_lost=0)
-    peer.wait(lambda: images, 'images of the second')
     assert 'from another publisher: began anew' in capfd.readouterr().err
 
 
@@ -171,7 +164,7 @@ def test_foreign_type_is_named(peer, preprocess):
 
 @pytest.mark.parametrize('kind', KINDS)
 def test_what_a_held_up_node_misses_is_counted_exactly(peer, preprocess, kind):
-    graph = preprocess(queue_depth=100)
+    graph = preprocess(queue_depth=100, diagnostics_s=1.0)  # a second is long enough to drain
     driver = Driver(peer, kind, qos=QoSProfile(depth=10))
     make_heard(peer, driver)
     peer.wait_status('preprocessing', 'no events arrive')  # all that was sent has come
@@ -252,14 +245,14 @@ def test_publisher_that_cannot_match_is_named_with_the_cure(peer, preprocess, ca
     assert 'give it reliability RELIABLE' in ''.join(said)
 
 
-def test_type_may_change_while_the_node_is_not_active(peer, preprocess, change):
+def test_type_may_change_while_the_node_is_not_active(peer, preprocess):
     preprocess()
     first = Driver(peer, 'event_array')
     make_heard(peer, first)
-    assert change(Transition.TRANSITION_DEACTIVATE)
+    assert peer.change('preprocessing', Transition.TRANSITION_DEACTIVATE)
     first.end()
     second = Driver(peer, 'event_packet')
-    assert change(Transition.TRANSITION_ACTIVATE)
+    assert peer.change('preprocessing', Transition.TRANSITION_ACTIVATE)
     peer.wait_status('preprocessing', messages=0)
     make_heard(peer, second)
     peer.wait_status('preprocessing', type=ENCODERS['event_packet'][0], type_changes=0)
@@ -286,6 +279,31 @@ def test_observer_watches_either_type(peer, start, recording, kind):
             peer.wait(lambda: observer.counts['events'] == expected, 'every event')
             peer.wait(lambda: observer.is_over, 'the end')
         assert len(observer.moments) > 80
+    finally:
+        observer.destroy_node()
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_observer_follows_a_size_that_changes(peer, kind, tmp_path):
+    observer = Observer(namespace=peer.namespace)
+
+    def show(driver, size):
+        count = len(observer.moments) + 5
+        peer.wait(lambda: driver.send_paced(size) and len(observer.moments) > count, 'pictures')
+
+    try:
+        with peer.spinning(observer):
+            driver = Driver(peer, kind)
+            driver.meet()
+            for size in (SENSOR, (100, 90)):
+                show(driver, size)
+        observer.finish()
+        sizes = [moment.picture().shape[1::-1] for moment in observer.moments]
+        assert sizes == sorted(sizes)
+        assert set(sizes) == {SENSOR, (100, 90)}
+        assert sum(moment.events for moment in observer.moments) == observer.counts['events']
+        write_film(str(tmp_path / 'film.mp4'), observer)
+        assert (tmp_path / 'film.mp4').stat().st_size > 1000
     finally:
         observer.destroy_node()
 

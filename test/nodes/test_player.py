@@ -1,6 +1,3 @@
-import threading
-import time
-
 import numpy as np
 import pytest
 from conftest import BEST_EFFORT, Ear
@@ -10,9 +7,9 @@ from moving import PERIOD_NS, SENSOR, moving_events
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 
-from cs3d_ros.events import ENCODERS, concatenate, open_recording, write_recording
+from cs3d_ros.events import ENCODERS, EventBatch, concatenate, open_recording, write_recording
 from cs3d_ros.nodes import parameters
-from cs3d_ros.nodes.player import Player, _Pace, _parts
+from cs3d_ros.nodes.player import Player
 from cs3d_ros.simulator import open_source
 
 
@@ -54,6 +51,16 @@ def test_packets_count_on_while_the_recording_begins_again(peer, start, tmp_path
     assert [message.seq for message in heard] == list(range(len(heard)))
 
 
+def test_sensor_too_large_for_packets_is_told_the_cure(peer, start, tmp_path):
+    path = str(tmp_path / 'large.npz')
+    events = moving_events(5, 1)
+    columns = events.x, events.y, events.t, events.p
+    write_recording(path, [EventBatch(*columns, 3000, 48)], 3000, 48)
+    start(player={'path': path, 'message_type': 'event_packet'})
+    words = 'the sensor is 3000 x 48: set message_type to event_array'
+    peer.wait_status('player', words, level=2)
+
+
 def test_message_types_are_those_that_can_be_encoded():
     table = {parameter.name: parameter for parameter in parameters.TABLES['player']}
     assert sorted(table['message_type'].choices) == sorted(ENCODERS)
@@ -83,29 +90,6 @@ def test_topic_that_this_process_has_as_another_type_is_told_and_survived(peer, 
     finally:
         player.close()
         player.destroy_node()
-
-
-def test_many_events_at_once_are_spread_over_their_time():
-    bin_ns = 100_000_000
-    batch = moving_events(4, 3, rate=30_000)
-    parts = list(_parts(batch, bin_ns))
-    assert concatenate([part for part, _ in parts]) == batch
-    due = [due_ns for _, due_ns in parts]
-    assert due[:-1] == [int(part.t[-1]) for part, _ in parts[:-1]]
-    assert due[-1] == (int(batch.t[-1]) // bin_ns + 1) * bin_ns
-
-
-def test_what_is_late_is_caught_up_with_at_twice_the_pace():
-    pace = _Pace(threading.Event())
-    pace.wait_until(0, 1.0)
-    time.sleep(0.2)  # as a slow disk would
-    came_s = []
-    for sensor_ns in range(10_000_000, 600_000_000, 10_000_000):
-        pace.wait_until(sensor_ns, 1.0)
-        came_s.append(time.monotonic())
-    assert np.diff(came_s).min() > 0.0045
-    assert pace.late_s < 0.1
-    assert pace.position_s == pytest.approx(0.59)
 
 
 def test_messages_keep_the_pace_of_the_recording(peer, start, recording):
