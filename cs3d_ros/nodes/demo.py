@@ -18,6 +18,7 @@ from typing import Dict, List, Optional, Sequence, Tuple
 import numpy as np
 import rclpy
 from rclpy.executors import SingleThreadedExecutor
+from rclpy.logging import LoggingSeverity
 
 import cs3d_ros
 from cs3d_ros import Cs3dError
@@ -70,6 +71,7 @@ def watch(source: str, bundle: Optional[str], log: str) -> Observer:
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     try:
         observer = Observer()
+        observer.get_logger().set_level(LoggingSeverity.WARN)  # the view is for what is seen
         executor = SingleThreadedExecutor()
         executor.add_node(observer)
         with bringup.Graph(

@@ -37,7 +37,7 @@ class EventStream:
         self._lost = self._type_changes = 0
         self._fault = ''
         self._notices = []  # type: List[str]
-        self._is_stamp_judged = False
+        self._is_header_judged = False
 
     def begin(self, type_name: str) -> None:
         """Take what follows as a stream of its own, with a decoder and a clock of its own."""
@@ -47,7 +47,7 @@ class EventStream:
         self._decoder = open_decoder(type_name)
         self.type_name = type_name
         self.clock.reset()
-        self._is_stamp_judged = False
+        self._is_header_judged = False
 
     @property
     def frame_id(self) -> str:
@@ -99,13 +99,21 @@ class EventStream:
                 'a second of the events takes {:.3g} s, as if a recording were played at another '
                 'rate: stamps keep the pace of the events'.format(clock.pace)
             )
-        if not self._is_stamp_judged:
-            self._is_stamp_judged = True
-            if abs(self._decoder.stamp_ns - last_ns) > STAMP_NS:
-                self._notices.append(
-                    'header.stamp is not of the clock of the events: their own times count, and '
-                    'when they arrive'
-                )
+        if not self._is_header_judged:
+            self._is_header_judged = True
+            self._judge_header(last_ns)
+
+    def _judge_header(self, last_ns: int) -> None:
+        if abs(self._decoder.stamp_ns - last_ns) > STAMP_NS:
+            self._notices.append(
+                'header.stamp is not of the clock of the events: their own times count, and when '
+                'they arrive'
+            )
+        if not self.frame_id:
+            self._notices.append(
+                'header.frame_id is empty, and so it is of what is made of the events: set it in '
+                'the driver'
+            )
 
     def counts(self) -> Dict[str, int]:
         """Return what was counted since the start, whatever the types were."""

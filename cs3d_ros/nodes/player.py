@@ -115,6 +115,7 @@ class Player(ManagedNode):
                     counts['messages'] += 1
                     counts['events'] += len(part)
                     counts['late_ms'] = max(counts['late_ms'], self._pace.late_s * 1e3)
+        counts['progress'] = 1.0
 
     def _message(self, part: EventBatch) -> bytes:
         kind = self.settings['message_type']

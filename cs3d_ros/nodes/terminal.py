@@ -100,6 +100,9 @@ def _face(observer: Observer) -> str:
 
 def _facts(observer: Observer) -> List[str]:
     facts = ['{:.2f} M events/s'.format(observer.event_rate_hz() * 1e-6)]
+    progress = observer.statuses.get('player', (0, '', {}))[2].get('progress')
+    if progress is not None:
+        facts.append('{:.0f} % played'.format(100 * float(progress)))
     if observer.latencies_ms:
         last = observer.latencies_ms[-SHOWN_LATENCIES:]
         facts.append('latency {:.0f} ms'.format(sum(last) / len(last)))

@@ -2,6 +2,7 @@ import os
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 
@@ -123,6 +124,53 @@ def test_demo_leaves_film_and_timeline(tmp_path, recording, bundle):
     assert '0 messages lost' in output
     assert (out / 'timeline.png').read_bytes().startswith(b'\x89PNG')
     assert (out / 'demo.mp4').read_bytes()[4:8] == b'ftyp'
+
+
+def test_demo_plays_what_tells_no_duration(tmp_path, shared_data, bundle):
+    path, out = str(shared_data / 'recordings' / 'imx636_evt3.raw'), str(tmp_path / 'out')
+    process = run_cs3d('demo', '--recording', path, '--bundle', bundle, '--out', out)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert '72,760 events' in output
+    assert {'demo.mp4', 'timeline.png'} <= set(os.listdir(out))
+
+
+class StandIn:
+    """A graph that says where its player is, each time it is looked at."""
+
+    def __init__(self, positions):
+        self.statuses, self.heard_s, self.is_over = {'player': (0, 'playing', {})}, {}, False
+        self._positions = iter(positions)
+
+    @property
+    def position(self):
+        position = next(self._positions, None)
+        self.is_over = position is None
+        return position
+
+    def spin_once(self, timeout_sec):
+        time.sleep(0.01)
+
+    def check(self):
+        pass
+
+    def show(self, observer):
+        pass
+
+
+def test_demo_goes_on_as_long_as_the_player_does(monkeypatch):
+    monkeypatch.setattr(demo, 'START_S', 0.2)
+    monkeypatch.setattr(demo, 'LINGER_S', 0.0)
+    graph = StandIn(range(50))
+    demo._spin(graph, graph, graph, graph)
+    assert graph.is_over
+
+
+def test_demo_ends_when_the_player_stands_still(monkeypatch):
+    monkeypatch.setattr(demo, 'START_S', 0.2)
+    graph = StandIn([7] * 1000)
+    with pytest.raises(bringup.BringupError, match='stands still for 0 s: player: playing'):
+        demo._spin(graph, graph, graph, graph)
 
 
 def test_demo_says_what_is_wrong_with_a_bundle(tmp_path, recording):

@@ -60,6 +60,9 @@ class Driver:
             self.send(size)
         return True
 
+    def restart(self):
+        self._next = 0
+
     def end(self):
         self._peer.node.destroy_publisher(self._publisher)
 
@@ -193,6 +196,21 @@ def test_gap_in_the_numbers_of_a_driver_is_lost(peer, preprocess):
     driver.send(skip=5)
     driver.send()
     peer.wait_status('preprocessing', messages_lost=5)
+
+
+def test_driver_that_numbers_anew_is_mapped_anew(peer, preprocess, capfd):
+    images = peer.listen(Image, 'face/image')
+    preprocess()
+    peer.wait_publishers('face/image')
+    driver = Driver(peer, 'event_packet')
+    make_heard(peer, driver)
+    driver.restart()
+    images.clear()
+    peer.wait(lambda: driver.send_paced() and images, 'images after the reset')
+    peer.wait_status('preprocessing', clock_resets=1, messages_lost=0)
+    now_ns = peer.node.get_clock().now().nanoseconds
+    assert abs(now_ns - messages.time_ns(images[-1].header.stamp)) < 5e9
+    assert 'began anew: mapped to ROS time anew' in capfd.readouterr().err
 
 
 @pytest.mark.parametrize('kind', KINDS)

@@ -121,23 +121,31 @@ def test_wrong_stamp_is_said_once_in_a_stream():
     stream = stream_of(ARRAY)
     for periods in (0, 1):
         batch = after(moving_events(4, 1), periods)
-        stream.push(encode_event_array(batch, stamp_ns=1_700_000_000), NOW_NS)
-    assert len(stream.take_notices()) == 1
+        stream.push(encode_event_array(batch, 1_700_000_000, 'camera'), NOW_NS)
+    assert ['header.stamp' in notice for notice in stream.take_notices()] == [True]
     stream.push(encode_event_array(after(moving_events(4, 1), 2), stamp_ns=0), NOW_NS)
     assert stream.take_notices() == []
 
 
 def test_right_stamp_is_not_spoken_of():
     stream = stream_of(ARRAY)
-    stream.push(encode_event_array(moving_events(4, 1), stamp_ns=START_NS), NOW_NS)
+    stream.push(encode_event_array(moving_events(4, 1), START_NS, 'camera'), NOW_NS)
     assert stream.take_notices() == []
+
+
+def test_empty_frame_id_is_said_once_in_a_stream():
+    stream = stream_of(ARRAY)
+    for periods in (0, 1):
+        batch = after(moving_events(4, 1), periods)
+        stream.push(encode_event_array(batch, stamp_ns=int(batch.t[0])), NOW_NS)
+    assert ['frame_id is empty' in notice for notice in stream.take_notices()] == [True]
 
 
 def test_clock_that_begins_anew_is_told_and_mapped_anew():
     stream = stream_of(ARRAY)
     early = after(moving_events(4, 1), -(START_NS // PERIOD_NS))
     for batch in (moving_events(4, 1), early):
-        stream.push(encode_event_array(batch, stamp_ns=int(batch.t[0])), NOW_NS)
+        stream.push(encode_event_array(batch, int(batch.t[0]), 'camera'), NOW_NS)
     assert stream.counts()['clock_resets'] == 1
     assert ['began anew' in notice for notice in stream.take_notices()] == [True]
     assert stream.clock.to_ros(int(early.t[-1])) == NOW_NS
