@@ -8,7 +8,8 @@ The chain, each arrow one folder::
         ──inference──▶ Emotion ──nodes──▶ /emotion
 
 ``simulator`` stands before it (video to events), ``pipeline`` chains the steps without ROS,
-``power`` measures beside it, ``draw`` and ``cli`` show it, ``nodes`` put it behind ROS 2 topics.
+``power`` measures beside it, ``draw``, ``render`` and ``cli`` show it, ``files`` writes what they
+leave, ``nodes`` put it behind ROS 2 topics.
 Only ``nodes`` imports ROS.
 """
 

@@ -14,6 +14,7 @@ from cs3d_ros.draw import TimelineRow, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings, write_recording
 from cs3d_ros.events.recordings import READABLE, WRITABLE
 from cs3d_ros.face import Box
+from cs3d_ros.files import whole_file
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.pipeline import recognize
 from cs3d_ros.render import KINDS, RenderSettings, render
@@ -224,7 +225,7 @@ def _run(args):
     last_print = None
     events = cleaned = 0
     roi = Box(*args.roi) if args.roi else None
-    with open_source(args.recording) as recording, _whole_file(
+    with open_source(args.recording) as recording, whole_file(
         args.jsonl
     ) as jsonl, _progress() as progress:
         for frame, emotion in recognize(recording, engine, roi, cleaning=cleaning):
@@ -377,24 +378,6 @@ def _simulate(args):
 
         count = write_recording(args.output, batches(), width, height)
     print('{}: {} events of {} x {} pixels'.format(args.output, count, width, height))
-
-
-@contextlib.contextmanager
-def _whole_file(path: Optional[str]):
-    """Open a text file that is there only if the block ends well; None for no path."""
-    if path is None:
-        yield None
-        return
-    aside = '{}.{}.part'.format(path, os.getpid())
-    try:
-        with open(aside, 'w') as file:
-            yield file
-        os.replace(aside, path)
-    except OSError as error:
-        raise Cs3dError('{} cannot be written: {}'.format(path, error)) from error
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
 
 
 @contextlib.contextmanager

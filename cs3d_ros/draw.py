@@ -9,6 +9,7 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch
 from cs3d_ros.face import Box
+from cs3d_ros.files import whole_file
 from cs3d_ros.inference import Emotion
 
 BACKGROUND = (32, 28, 26)
@@ -213,15 +214,8 @@ def draw_timeline(
     bottom.set_xlabel('time, s')
     bottom.set_ylim(bottom=0)
     bottom.set_xlim(times[0], times[-1] if times[-1] > times[0] else times[0] + 1)
-    aside = '{}.{}.part'.format(path, os.getpid())
-    try:
-        figure.savefig(aside, dpi=110, bbox_inches='tight', format='png')
-        os.replace(aside, path)
-    except OSError as error:
-        raise DrawError('{} cannot be written: {}'.format(path, error)) from error
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)
+    with whole_file(path, 'wb', DrawError) as file:
+        figure.savefig(file, dpi=110, bbox_inches='tight', format='png')
 
 
 def _class_colours(count: int) -> List[str]:

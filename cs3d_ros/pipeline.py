@@ -13,6 +13,7 @@ from cs3d_ros.events import (
     FrameSettings,
     PeriodCutter,
     SquareAccumulator,
+    check_sensor,
     still_frame,
 )
 from cs3d_ros.events.recordings import Recording
@@ -139,12 +140,7 @@ class Preprocessor:
         ValueError
             If the batch is of another sensor size.
         """
-        if (batch.width, batch.height) != (self.width, self.height):
-            raise ValueError(
-                'sensor is {} x {}, got events of {} x {}: make a new Preprocessor'.format(
-                    self.width, self.height, batch.width, batch.height
-                )
-            )
+        check_sensor(batch, self.width, self.height, type(self).__name__)
         frames = []
         for cut in self._cutter.push(batch):
             frames += self._turn(cut)

@@ -9,6 +9,7 @@ import numpy as np
 
 from cs3d_ros.draw import BACKGROUND, OFF_COLOUR, ON_COLOUR, DrawError, VideoWriter
 from cs3d_ros.events import CountFrames, EventFrames, Recording, TimeSurfaces, period_index
+from cs3d_ros.files import whole_file
 
 KINDS = {'counts': CountFrames, 'events': EventFrames, 'surface': TimeSurfaces}
 SUFFIXES = ('.mp4', '.gif', '.png')
@@ -70,7 +71,9 @@ def render(
         if window:
             before_ns = MEMORY_NS if settings.kind == 'surface' else 0
             pictures = _pictures(recording, settings, window[0] - before_ns, window[1])
-            _write_png(path, collections.deque(pictures, maxlen=1).pop())
+            png = cv2.imencode('.png', collections.deque(pictures, maxlen=1).pop())[1]
+            with whole_file(path, 'wb', DrawError) as file:
+                file.write(png.tobytes())
             count = 1
     else:
         with VideoWriter(path, settings.fps) as video:
@@ -138,16 +141,3 @@ def _picture(image: np.ndarray) -> np.ndarray:
     image = cv2.resize(image, None, fx=scale, fy=scale, interpolation=cv2.INTER_NEAREST)
     odd = [side % 2 for side in image.shape[:2]]
     return cv2.copyMakeBorder(image, 0, odd[0], 0, odd[1], cv2.BORDER_REPLICATE)
-
-
-def _write_png(path, image):
-    aside = '{}.{}.part'.format(path, os.getpid())
-    try:
-        with open(aside, 'wb') as file:
-            file.write(cv2.imencode('.png', image)[1].tobytes())
-        os.replace(aside, path)
-    except OSError as error:
-        raise DrawError('{} cannot be written: {}'.format(path, error)) from error
-    finally:
-        if os.path.exists(aside):
-            os.remove(aside)

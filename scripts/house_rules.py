@@ -25,8 +25,9 @@ ARROWS = {
     'power': set(),
     'models': set(),
     'pipeline': {'events', 'face', 'inference'},
-    'draw': {'events', 'face', 'inference', 'pipeline'},
-    'render': {'events', 'draw'},
+    'files': set(),
+    'draw': {'events', 'face', 'files', 'inference', 'pipeline'},
+    'render': {'events', 'draw', 'files'},
 }
 ARROWS['cli'] = set(ARROWS) - {'__init__'}
 ARROWS['nodes'] = set(ARROWS) - {'__init__'}

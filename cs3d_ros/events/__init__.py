@@ -1,6 +1,6 @@
 """Events in: batches, driver messages, recordings, filters, frames."""
 
-from cs3d_ros.events.batch import EventBatch, concatenate
+from cs3d_ros.events.batch import EventBatch, check_sensor, concatenate
 from cs3d_ros.events.cleaning import Cleaner, CleaningCounts, CleaningSettings
 from cs3d_ros.events.codecs import CodecCounts, encode_evt3, open_codec
 from cs3d_ros.events.filters import (
@@ -81,6 +81,7 @@ __all__ = [
     'RefractorySettings',
     'SquareAccumulator',
     'TimeSurfaces',
+    'check_sensor',
     'concatenate',
     'count_in_cells',
     'encode_event_array',

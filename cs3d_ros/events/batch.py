@@ -157,6 +157,16 @@ _set_x, _set_y, _set_t, _set_p, _set_width, _set_height = (
 )
 
 
+def check_sensor(batch: EventBatch, width: int, height: int, stage: str) -> None:
+    """Raise a ValueError if a batch is not of the sensor that a stage was made for."""
+    if batch.width != width or batch.height != height:
+        raise ValueError(
+            '{0} is of a sensor of {1} x {2}, got events of {3} x {4}: make a new {0}'.format(
+                stage, width, height, batch.width, batch.height
+            )
+        )
+
+
 def concatenate(batches: Iterable[EventBatch]) -> EventBatch:
     """
     Return one batch with the events of all, which must follow each other in time.

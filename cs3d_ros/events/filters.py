@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Tuple
 import numpy as np
 
 from cs3d_ros.events import _filters
-from cs3d_ros.events.batch import EventBatch, empty_columns
+from cs3d_ros.events.batch import EventBatch, check_sensor, empty_columns
 from cs3d_ros.events.periods import PeriodCutter
 
 LONGEST_REACH_NS = 2_000_000_000  # of a map of times, whose cells are 32 bits
@@ -61,12 +61,7 @@ class Filter:
         ValueError
             If the batch is of another sensor size.
         """
-        if batch.width != self.width or batch.height != self.height:
-            raise ValueError(
-                'filter is for a sensor of {} x {}, got events of {} x {}: make a new one'.format(
-                    self.width, self.height, batch.width, batch.height
-                )
-            )
+        check_sensor(batch, self.width, self.height, type(self).__name__)
         if not len(batch):
             return batch
         self._follow(batch.t)

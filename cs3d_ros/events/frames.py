@@ -5,7 +5,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from cs3d_ros.events import _frames
-from cs3d_ros.events.batch import EventBatch
+from cs3d_ros.events.batch import EventBatch, check_sensor
 from cs3d_ros.events.periods import PeriodCutter
 
 STILL = 128  # grey level of a pixel without events
@@ -58,12 +58,7 @@ class _Frames:
         ValueError
             If the batch is of another sensor size.
         """
-        if batch.width != self.width or batch.height != self.height:
-            raise ValueError(
-                'frames are of a sensor of {} x {}, got events of {} x {}: make new ones'.format(
-                    self.width, self.height, batch.width, batch.height
-                )
-            )
+        check_sensor(batch, self.width, self.height, type(self).__name__)
         frames = []
         for cut in self._cutter.push(batch):
             frames += self._close(cut)
