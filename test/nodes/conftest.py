@@ -44,6 +44,7 @@ class Peer:
         self.node = rclpy.create_node('peer', namespace=namespace)
         self._executor = rclpy.executors.SingleThreadedExecutor()
         self._executor.add_node(self.node)
+        self._clients = {}
         self.statuses = {}  # node name: every (level, words, values) it said
         self.listen(_diagnostics(), '/diagnostics', self._on_diagnostics, 100)
 
@@ -119,11 +120,13 @@ class Peer:
 
     def call(self, kind, service, **fields):
         """Return the answer of a service."""
-        client = self.node.create_client(kind, service)
+        # Kept: a service may lose its answer to a client that it has yet to match.
+        if service not in self._clients:
+            self._clients[service] = self.node.create_client(kind, service)
+        client = self._clients[service]
         self.wait(client.service_is_ready, service)
         future = client.call_async(kind.Request(**fields))
         self.wait(future.done, 'an answer of ' + service)
-        self.node.destroy_client(client)
         return future.result()
 
     def close(self):
