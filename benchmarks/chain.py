@@ -30,7 +30,7 @@ from cs3d_ros.events import (
 from cs3d_ros.face import FaceSquare
 
 COUNT = 8_000_000
-PER_MESSAGE = 10_000
+PER_MESSAGE = 20_000
 TAU_NS = 5_000_000
 PERIOD_US = 33_333
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))

@@ -45,20 +45,27 @@ def mark_supported(const uint16_t[::1] x, const uint16_t[::1] y, const int64_t[:
     cdef Py_ssize_t i = 0, stop, n = x.shape[0], marked = 0, stride = times.shape[1]
     cdef uint32_t *origin = &times[1, 1]
     cdef uint32_t *cell
-    cdef uint32_t now
+    cdef uint32_t now, start
     cdef uint64_t pair
     cdef uint8_t supported
+    # Plain pointers, as the compiler would look up those of the views anew for every event: for
+    # all it knows, a store into ``keep`` may have changed them.
+    cdef const uint16_t *column = &x[0]
+    cdef const uint16_t *row = &y[0]
+    cdef const int64_t *time = &t[0]
+    cdef uint8_t *mark = &keep[0]
     with nogil:
         while i < n:
-            stop = end_of_stretch(&t[0], i, n, base, UINT32_MAX - reach)
+            stop = end_of_stretch(time, i, n, base, UINT32_MAX - reach)
             if stop == i:
-                move_base(times, <uint64_t>t[i] - <uint64_t>base)
-                base = t[i]
+                move_base(times, <uint64_t>time[i] - <uint64_t>base)
+                base = time[i]
+            start = <uint32_t>base - reach
             for i in range(i, stop):
-                now = <uint32_t>(<uint64_t>t[i] - <uint64_t>base) + reach
-                cell = origin + y[i] * stride + x[i]
+                now = <uint32_t>time[i] - start
+                cell = origin + row[i] * stride + column[i]
                 supported = now - cell[0] < reach
-                keep[i] = supported
+                mark[i] = supported
                 marked += supported
                 # Two cells by one store: the stores are what bounds this loop.
                 pair = (<uint64_t>now << 32) | now
