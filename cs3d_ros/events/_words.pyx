@@ -93,8 +93,8 @@ cdef Py_ssize_t decode_each(const uint16_t *words, Py_ssize_t n, const uint8_t *
                             int64_t *state, Columns out) noexcept nogil:
     """Decode words one by one; return how many events were written."""
     cdef Py_ssize_t i, kept = 0
-    cdef uint32_t word, value, role, bits
-    cdef int64_t t = time_of(start_ns, state), own, row = state[ROW_AT]
+    cdef uint32_t word, value, role
+    cdef int64_t t = time_of(start_ns, state), row = state[ROW_AT]
     for i in range(n):
         word = words[i]
         value = word & 0xfff
@@ -146,7 +146,8 @@ cdef inline Py_ssize_t expand(uint32_t bits, bint is_long, int64_t own, int64_t 
     cdef Py_ssize_t kept = 0
     cdef int64_t last = state[LAST_NS]
     cdef int i
-    if state[IS_TIMED] == 2 and own + 12 <= own_limit and row < row_limit and t >= last:
+    if (state[IS_TIMED] == 2 and own + 12 <= own_limit and row < row_limit and row != NOWHERE
+            and t >= last):
         state[LAST_NS] = t if bits else last
         kept = write_byte(bits & 0xff, own, row, t, state[POLARITY], out.own + at, out.row + at,
                           out.t + at, out.p + at)

@@ -76,6 +76,12 @@ def test_after_loss_events_wait_until_their_row_is_told_again():
     assert codec.counts.unknown == 3
 
 
+def test_unknown_row_is_no_row_even_of_the_largest_sensor():
+    codec = open_codec('evt3', 65536, 65536)
+    assert len(codec.push(words(*HEAD, 0x3005, 0x4001, 0x2001))) == 0
+    assert codec.counts.unknown == 2
+
+
 def test_libcaer_cmp_begins_its_time_anew_in_each_payload():
     codec = open_codec('libcaer_cmp', 346, 260)
     first = codec.push(words(0x0001, 0x1002, 0x2007, 0x3805), 10**9 + 7)
