@@ -10,6 +10,7 @@ import os
 import statistics
 import subprocess
 import sys
+import tempfile
 import time
 
 import numpy as np
@@ -27,6 +28,7 @@ from cs3d_ros.events import (
     encode_event_packet,
     open_decoder,
 )
+from cs3d_ros.events.recordings import aedat4
 from cs3d_ros.face import FaceSquare
 
 COUNT = 8_000_000
@@ -94,12 +96,12 @@ class DvPeer:
                 store.push_back(t, x, y, bool(p))
             self._stores.append(store)
 
-    def clean(self):
+    def clean(self, stores=None):
         stage = self._dv.noise.BackgroundActivityNoiseFilter(
             (WIDTH, HEIGHT),
             backgroundActivityDuration=datetime.timedelta(microseconds=TAU_NS // 1000),
         )
-        return [self._one(stage, store) for store in self._stores]
+        return [self._one(stage, store) for store in stores or self._stores]
 
     @staticmethod
     def _one(stage, store):
@@ -118,12 +120,21 @@ class DvPeer:
             frames.append(accumulator.generateFrame())
 
         slicer.doEveryTimeInterval(datetime.timedelta(microseconds=PERIOD_US), take)
-        for store in self._stores if stores is None else stores:
+        for store in stores or self._stores:
             slicer.accept(store)
         return frames
 
-    def chain(self):
-        return self.frame(self.clean())
+    def chain(self, stores=None):
+        return self.frame(self.clean(stores))
+
+    def chain_from(self, path):
+        """Do the same from the bytes of an AEDAT 4 file, uncompressed."""
+        reader, stores = self._dv.io.MonoCameraRecording(path), []
+        while reader.isRunning():
+            store = reader.getNextEventBatch()
+            if store is not None:
+                stores.append(store)
+        return self.chain(stores)
 
 
 def peers(parts):
@@ -181,7 +192,7 @@ def framing_table(parts, rivals) -> None:
 
 
 def chain_table(parts, rivals) -> None:
-    """Print the table of the whole chain; what peers are given needs no decoding any more."""
+    """Print the table of the whole chain; a peer's own stores need no decoding any more."""
     messages = [encode_event_array(part) for part in parts]
     packets = [encode_event_packet(part, seq=seq) for seq, part in enumerate(parts)]
     expected = frame(clean(parts))
@@ -200,8 +211,14 @@ def chain_table(parts, rivals) -> None:
         ),
     ]
     for peer in rivals:
-        if hasattr(peer, 'chain'):
-            rows.append((peer.name + ', from its own stores', time_work(peer.chain, 3), None))
+        if not hasattr(peer, 'chain'):
+            continue
+        with tempfile.TemporaryDirectory() as folder:
+            path = os.path.join(folder, 'scene.aedat4')
+            aedat4.write(path, parts, WIDTH, HEIGHT, 'NONE')
+            from_file = time_work(lambda peer=peer, path=path: peer.chain_from(path), 3)
+        rows.append((peer.name + ', from an AEDAT 4 file, uncompressed', from_file, None))
+        rows.append((peer.name + ', from its own stores', time_work(peer.chain, 3), None))
     print_rates(
         'Bytes to background activity to event frames, {:,} events a message'.format(PER_MESSAGE),
         'events/s',
