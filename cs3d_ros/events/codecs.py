@@ -13,7 +13,7 @@ from typing import NamedTuple, Union
 import numpy as np
 
 from cs3d_ros.events import _codecs, _words
-from cs3d_ros.events.batch import MAX_SIDE, NO_TIME, EventBatch, empty_columns
+from cs3d_ros.events.batch import NO_TIME, EventBatch, check_size, empty_columns
 
 NOWHERE = 0xFFFF  # as in _codecs.pxd
 EVT3_SIDE = 1 << 11  # px: coordinates have 11 bits
@@ -42,18 +42,15 @@ class Codec:
     ----------
     word_size : int
         Bytes of a word; payloads are whole words.
+    field_size : int
+        Bytes of its fields, which a byte order applies to.
     """
 
-    word_size = 0
+    word_size = field_size = 0
     tells_time = True  # with every event, rather than now and then
 
     def __init__(self, width: int, height: int):
-        if not (0 < width <= MAX_SIDE and 0 < height <= MAX_SIDE):
-            raise ValueError(
-                'a sensor has 1 to {} columns and rows, got {} x {}'.format(
-                    MAX_SIDE, width, height
-                )
-            )
+        check_size(width, height)
         self.width, self.height = int(width), int(height)
         self._events, self._clock_resets = 0, -1
         self._state = np.zeros(_codecs.STATE_SIZE, np.int64)
@@ -154,7 +151,7 @@ class Codec:
 class _WordCodec(Codec):
     """Streams of 16-bit words whose top four bits tell what they mean."""
 
-    word_size = 2
+    word_size = field_size = 2
     tells_time = False
     ROLES = {}
     has_fill = turns = False
@@ -245,7 +242,7 @@ class LibcaerCmpCodec(_WordCodec):
 class Evt2Codec(Codec):
     """EVT 2.0: 32-bit words, one event each, times in us."""
 
-    word_size = 4
+    word_size = field_size = 4
     tells_time = False
 
     def _decode(self, words, time_base_ns, x, y, t, p):
@@ -255,7 +252,7 @@ class Evt2Codec(Codec):
 class Evt21Codec(Codec):
     """EVT 2.1: 64-bit words, up to 32 events of a row each, times in us."""
 
-    word_size = 8
+    word_size = field_size = 8
     tells_time = False
     halves_swapped = False
 
@@ -279,6 +276,7 @@ class LibcaerCodec(Codec):
     """`libcaer`: 64-bit words, one event each, times in us from the payload's time base."""
 
     word_size = 8
+    field_size = 4  # the event, and its time
 
     def _decode(self, words, time_base_ns, x, y, t, p):
         return _codecs.decode_libcaer(
@@ -289,7 +287,7 @@ class LibcaerCodec(Codec):
 class MonoCodec(Codec):
     """`mono`: 64-bit words, one event each, times in ns from the payload's time base."""
 
-    word_size = 8
+    word_size = field_size = 8
 
     def _decode(self, words, time_base_ns, x, y, t, p):
         return _codecs.decode_mono(

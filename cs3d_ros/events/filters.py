@@ -12,7 +12,7 @@ from typing import List, NamedTuple, Tuple
 import numpy as np
 
 from cs3d_ros.events import _filters
-from cs3d_ros.events.batch import EventBatch, check_sensor, empty_columns
+from cs3d_ros.events.batch import EventBatch, check_sensor, check_size, empty_columns
 from cs3d_ros.events.periods import PeriodCutter
 
 LONGEST_REACH_NS = 2_000_000_000  # of a map of times, whose cells are 32 bits
@@ -36,7 +36,7 @@ class Filter:
     """What all filters share: they mark events, one by one, and keep the marked."""
 
     def __init__(self, width: int, height: int, settings):
-        EventBatch.empty(width, height)  # refuses what is no sensor
+        check_size(width, height)
         self.width, self.height = width, height
         self.settings = settings
         self._events = self._kept = self._restarts = 0

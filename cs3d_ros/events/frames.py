@@ -5,7 +5,7 @@ from typing import List, NamedTuple
 import numpy as np
 
 from cs3d_ros.events import _frames
-from cs3d_ros.events.batch import EventBatch, check_sensor
+from cs3d_ros.events.batch import EventBatch, check_sensor, check_size
 from cs3d_ros.events.periods import PeriodCutter
 
 STILL = 128  # grey level of a pixel without events
@@ -39,7 +39,7 @@ class _Frames:
     """What all frames of the whole sensor share: a frame per period, also of an empty one."""
 
     def __init__(self, width: int, height: int, period_ns: int):
-        EventBatch.empty(width, height)  # refuses what is no sensor
+        check_size(width, height)
         self.width, self.height = width, height
         self._cutter = PeriodCutter(period_ns)
         self.reset()

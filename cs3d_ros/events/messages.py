@@ -214,7 +214,8 @@ class EventPacketDecoder(MessageDecoder):
             )
             return EventBatch.empty(width, height)
         if is_bigendian:
-            payload = payload.reshape(-1, word_size)[:, ::-1].copy().ravel()
+            field_size = CODECS[encoding].field_size
+            payload = payload.reshape(-1, field_size)[:, ::-1].copy().ravel()
         missed = self._follow(seq, encoding, width, height)
         return self._decode_payload(payload, time_base_ns, missed)
 

@@ -5,7 +5,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cs3d_ros.events import _filters, _frames
-from cs3d_ros.events.batch import EventBatch
+from cs3d_ros.events.batch import EventBatch, join
 from cs3d_ros.events.filters import NS_PER_S, Filter, take_marked
 from cs3d_ros.events.periods import PeriodCutter
 
@@ -103,12 +103,7 @@ class RateLimiter(Filter):
         return [take_marked(batch, keep, marked)]
 
     def _join(self, parts):
-        if len(parts) == 1:
-            return parts[0]
-        if not parts:
-            return EventBatch.empty(self.width, self.height)
-        columns = [np.concatenate([getattr(part, name) for part in parts]) for name in 'xytp']
-        return EventBatch.trusted(*columns, self.width, self.height)
+        return join(parts) if parts else EventBatch.empty(self.width, self.height)
 
 
 def fair_shares(counts: np.ndarray, budget: int) -> np.ndarray:

@@ -5,7 +5,7 @@ from typing import Iterable, Iterator, Optional
 import numpy as np
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events.batch import COLUMN_TYPES, MAX_SIDE, NO_TIME, EventBatch, keep_valid
+from cs3d_ros.events.batch import COLUMN_TYPES, MAX_SIDE, NO_TIME, EventBatch, join, keep_valid
 
 DEFAULT_BATCH_NS = 10_000_000
 NS_PER_US = 1000
@@ -191,18 +191,10 @@ def cut(
                 size += last - first
             first = last
             if size == count or first < len(batch):
-                yield _join(held)
+                yield join(held)
                 held, size = [], 0
     if held:
-        yield _join(held)
-
-
-def _join(batches) -> EventBatch:
-    """Return one batch, without the second look of ``concatenate``: these follow each other."""
-    if len(batches) == 1:
-        return batches[0]
-    columns = [np.concatenate([getattr(batch, name) for batch in batches]) for name in 'xytp']
-    return EventBatch.trusted(*columns, batches[0].width, batches[0].height)
+        yield join(held)
 
 
 def _coordinates(column):
