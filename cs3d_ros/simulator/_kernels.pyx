@@ -8,10 +8,10 @@ of the events by their time. Times within a frame are offsets from the frame bef
 """
 import numpy as np
 
-from libc.math cimport M_PI, cos, exp, expm1, fabs, log, sqrt
+from libc.math cimport M_PI, cos, exp, fabs, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
-from libc.string cimport memset
+from libc.string cimport memcpy, memset
 
 cdef extern from *:
     """
@@ -38,25 +38,34 @@ cdef extern from *:
         return (e - two52) * 0.6931471805599453 + 2.0 * z;
     }
 
-    static inline double cs3d_exp_of_minus(double x) /* x >= 0 */
+    static inline double cs3d_exp_of_minus(double x) /* 0 <= x <= 700; right to 3e-13 */
     {
-        const double shift = 6755399441055744.0; /* 1.5 * 2^52: leaves the integer in low bits */
-        double n, r, scale;
+        const double shift = 6755399441055744.0; /* 1.5 * 2^52: leaves an integer in low bits */
+        double n = shift - x * 1.4426950408889634, r, scale;
         uint64_t bits;
-        x = x < 700.0 ? x : 700.0;
-        n = shift - x * 1.4426950408889634;
         memcpy(&bits, &n, 8);
         n -= shift;
-        r = (-x - n * 0.693147180369123816490) - n * 1.90821492927058770002e-10;
+        r = (-x - n * 0.6931471803691238) - n * 1.9082149292705877e-10; /* ln 2 in two parts */
         bits = (bits + 1023) << 52;
         memcpy(&scale, &bits, 8);
-        r = 1 + r * (1 + r / 2 * (1 + r / 3 * (1 + r / 4 * (1 + r / 5 * (1 + r / 6 * (1 + r / 7
-            * (1 + r / 8 * (1 + r / 9 * (1 + r / 10 * (1 + r / 11 * (1 + r / 12)))))))))));
+        r = 1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * (1. / 720
+            + r * (1. / 5040 + r * (1. / 40320 + r * (1. / 362880 + r / 3628800)))))))));
         return r * scale;
+    }
+
+    static inline float cs3d_at_most(float value, float highest) /* both >= 0 */
+    {
+        int32_t a, b; /* whose order is that of the floats; gcc vectorises no min of floats */
+        memcpy(&a, &value, 4);
+        memcpy(&b, &highest, 4);
+        a = a < b ? a : b;
+        memcpy(&value, &a, 4);
+        return value;
     }
     """
     double cs3d_log(double) noexcept nogil
     double cs3d_exp_of_minus(double) noexcept nogil
+    float cs3d_at_most(float, float) noexcept nogil
 
 DEF CHUNK = 512  # pixels whose intermediate results stay in the first cache
 DEF DIGIT = 11  # bits of a pass of the sort: its counters stay in the first cache as well
@@ -76,14 +85,16 @@ cdef struct Event:
     uint8_t p
 
 
-cdef struct Curve:  # what a pixel sees between two frames, and what its reference does
+cdef struct Curve:  # contrast that a pixel gathers between two frames, if its reference stays
     double level  # at the frame before, ln
     double slope  # of the level, per ns
     double lag  # low-passed level minus level, at the frame before
     double rate  # 1 / time constant, per ns; 0 without low pass
-    double leak  # by which the reference sinks, per ns
-    double span  # ns
-    double turn  # offset at which level and leak stop to rise or fall; -1 for never
+    double leak  # per ns
+    double turn  # offset at which it stops to rise or fall, ns; 0 for never
+    double turn_is  # its value there
+    double end  # offset of the frame to come
+    double end_is
 
 
 cdef uint64_t scramble(uint64_t z) noexcept nogil:
@@ -115,83 +126,137 @@ cdef double level_of(double dn) noexcept nogil:
     return value if dn > LINEAR_BELOW_DN else dn * LINEAR_SLOPE
 
 
-cdef double seen(const Curve *curve, double t) noexcept nogil:
-    """Return the low-passed level at an offset."""
+cdef double gone_after(double x) noexcept nogil:
+    """Return 1 - exp(-x) for x >= 0."""
+    if x < 0.02:  # where the difference would lose digits
+        return x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6)))))
+    return 1.0 - cs3d_exp_of_minus(x if x < 700.0 else 700.0)
+
+
+cdef double value_at(const Curve *curve, double t) noexcept nogil:
+    """Return the low-passed level plus what the reference has sunk."""
     cdef double gone
     if curve.rate == 0:
-        return curve.level + curve.slope * t
-    gone = -expm1(-curve.rate * t)
-    return curve.level + curve.lag * (1.0 - gone) + curve.slope * (t - gone / curve.rate)
+        return curve.level + (curve.slope + curve.leak) * t
+    gone = gone_after(curve.rate * t)
+    return (curve.level + curve.lag * (1.0 - gone) + curve.slope * (t - gone / curve.rate)
+            + curve.leak * t)
 
 
-cdef double turning(const Curve *curve) noexcept nogil:
-    """Return where seen() plus leak has its only extremum, or -1."""
-    cdef double ratio, t, pull
-    if curve.rate == 0:
-        return -1.0
-    pull = curve.slope + curve.rate * curve.lag
-    if pull == 0:
-        return -1.0
-    ratio = (curve.slope + curve.leak) / pull
-    if not 0.0 < ratio < 1.0:
-        return -1.0
-    t = -log(ratio) / curve.rate
-    return t if t < curve.span else -1.0
+cdef void find_turn(Curve *curve) noexcept nogil:
+    """Find the only extremum within the frame, where the curve has one."""
+    cdef double ratio = 0.0, t, pull = curve.slope + curve.rate * curve.lag
+    curve.turn = 0.0
+    if curve.rate > 0 and pull != 0:
+        ratio = (curve.slope + curve.leak) / pull
+    if 0.0 < ratio < 1.0:
+        t = cs3d_log(1.0 / ratio) / curve.rate
+        if t < curve.end:
+            curve.turn, curve.turn_is = t, value_at(curve, t)
 
 
 cdef double solve(const Curve *curve, double wanted, double low, double low_is, double high,
                   double high_is) noexcept nogil:
-    """Return where seen() plus leak is ``wanted``, on a stretch where it only rises or falls.
+    """Return where the curve is ``wanted``, on a stretch where it only rises or falls.
 
-    ``low_is`` and ``high_is`` are what it is above ``wanted`` at the ends of the stretch. Newton's
-    steps, halving the stretch where they would leave it.
+    ``low_is`` and ``high_is`` are its values at the ends. Halley's steps, and where they would
+    leave the stretch, halves of it.
     """
-    cdef double t = low + (high - low) * (low_is / (low_is - high_is))
-    cdef double gone, off, steepness, better
+    cdef double t = low + (high - low) * ((wanted - low_is) / (high_is - low_is))
+    cdef double left, off, steepness, bend, better
     cdef int k
     if curve.rate == 0:
         return t
     for k in range(100):
-        gone = -expm1(-curve.rate * t)
-        off = (curve.level + curve.lag * (1.0 - gone)
-               + curve.slope * (t - gone / curve.rate) + curve.leak * t - wanted)
-        if (off > 0) == (high_is > 0):
+        left = 1.0 - gone_after(curve.rate * t)
+        off = value_at(curve, t) - wanted
+        if (off > 0) == (high_is > wanted):
             high = t
         else:
             low = t
-        steepness = curve.slope * gone - curve.rate * curve.lag * (1.0 - gone) + curve.leak
-        better = t - off / steepness if steepness != 0 else -1.0
+        steepness = curve.slope + curve.leak - (curve.slope + curve.rate * curve.lag) * left
+        bend = (curve.slope + curve.rate * curve.lag) * curve.rate * left
+        if steepness == 0:
+            better = -1.0
+        else:
+            better = t - off / (steepness - 0.5 * off * bend / steepness)
         if not low <= better <= high:
             better = 0.5 * (low + high)
-        if fabs(better - t) < SOLVED_NS:
+        # Twice the error that a step of Newton's would leave, and this one leaves less.
+        elif fabs(bend) * (better - t) ** 2 < SOLVED_NS * fabs(steepness):
             return better
         t = better
     return t
 
 
-cdef double next_crossing(const Curve *curve, double t, double contrast, double on, double off,
+cdef double next_crossing(const Curve *curve, double t, double t_is, double on, double off,
                           bint *is_on) noexcept nogil:
-    """Return the next offset from t on at which a pixel fires, or -1.
-
-    ``contrast`` is how far the level is above the reference at t.
-    """
-    cdef double end, there, begin = seen(curve, t) + curve.leak * t, wanted
-    cdef int part
-    for part in range(2):
-        is_on[0] = contrast > 0
-        if contrast >= on or contrast <= -off:
-            return t  # by rounding alone: what was crossed at the end of the frame before
-        end = curve.turn if part == 0 else curve.span
-        if end <= t:
-            continue
-        there = contrast + (seen(curve, end) + curve.leak * end - begin)
-        if there >= on or there <= -off:
-            is_on[0] = there > 0
-            wanted = on if is_on[0] else -off
-            return solve(curve, begin + wanted - contrast, t, contrast - wanted, end,
-                         there - wanted)
-        begin, contrast, t = begin + (there - contrast), there, end
+    """Return the first offset from t on at which the curve reaches ``on`` or ``off``, or -1."""
+    is_on[0] = t_is >= on
+    if is_on[0] or t_is <= off:
+        return t  # by rounding alone: what was crossed as the frame before ended
+    if t < curve.turn:
+        is_on[0] = curve.turn_is >= on
+        if is_on[0] or curve.turn_is <= off:
+            return solve(curve, on if is_on[0] else off, t, t_is, curve.turn, curve.turn_is)
+        t, t_is = curve.turn, curve.turn_is
+    is_on[0] = curve.end_is >= on
+    if is_on[0] or curve.end_is <= off:
+        return solve(curve, on if is_on[0] else off, t, t_is, curve.end, curve.end_is)
     return -1.0
+
+
+cdef void low_pass(Py_ssize_t n, double rate, const float *glow, const float *next_glow,
+                   const double *level, const double *next_level, const double *before,
+                   double *after) noexcept nogil:
+    """Find the low-passed levels; ``rate`` is the span over the time constant of 1 DN."""
+    cdef double slow = min(rate, 17.5), x, left, light
+    cdef float brightest = <float>(700.0 / slow - DARK_DN)  # beyond, nothing is left anyway
+    cdef Py_ssize_t i
+    for i in range(n):
+        light = 0.5 * (glow[i] + next_glow[i])
+        left = cs3d_exp_of_minus(slow * (cs3d_at_most(<float>light, brightest) + DARK_DN))
+        x = rate * (light + DARK_DN)
+        after[i] = (next_level[i] + (before[i] - level[i]) * left
+                    - (next_level[i] - level[i]) * ((1.0 - left) / x))
+
+
+cdef void sink(Py_ssize_t n, double span, const float *dark, const float *lit, const float *glow,
+               const float *next_glow, double *leak) noexcept nogil:
+    """Find by how much the references sink."""
+    cdef Py_ssize_t i
+    for i in range(n):
+        leak[i] = span * (dark[i] + lit[i] * 0.5 * (glow[i] + next_glow[i]))
+
+
+cdef void look(Py_ssize_t n, const double *level, const double *reference, const double *on,
+               const double *off, uint8_t *may_fire) noexcept nogil:
+    """Mark the pixels that fire, without low pass and leak."""
+    cdef Py_ssize_t i
+    cdef double contrast
+    for i in range(n):
+        contrast = level[i] - reference[i]
+        may_fire[i] = (contrast >= on[i]) | (contrast <= -off[i])
+
+
+cdef void look_closely(Py_ssize_t n, const double *level, const double *next_level,
+                       const double *before, const double *after, const double *reference,
+                       const double *on, const double *off, const double *leak,
+                       uint8_t *may_fire) noexcept nogil:
+    """Mark the pixels that may fire, by low-passed levels before and after.
+
+    A low-passed level that turns round in between does so where it meets the level, so that it
+    stays within the levels of both frames.
+    """
+    cdef double high, low
+    cdef bint turns
+    cdef Py_ssize_t i
+    for i in range(n):
+        high, low = reference[i] + on[i] - leak[i], reference[i] - off[i]
+        turns = (level[i] - before[i]) * (next_level[i] - after[i]) < 0
+        may_fire[i] = (after[i] >= high) | (after[i] <= low) | turns & (
+            (level[i] >= high) | (level[i] <= low)
+            | (next_level[i] >= high) | (next_level[i] <= low))
 
 
 cdef class PixelArray:
@@ -206,8 +271,8 @@ cdef class PixelArray:
     cdef double[::1] level, next_level, filtered, reference, on, off
     cdef float[::1] glow, next_glow, leak_dark, leak_lit
     cdef int64_t[::1] release
-    cdef uint32_t[::1] keep_share
-    cdef int32_t[::1] other, first_noise
+    cdef uint32_t[:, ::1] cells
+    cdef int32_t[::1] first_noise
     cdef double[::1] level_of_byte
     cdef float[::1] glow_of_byte
     cdef Event *events
@@ -298,8 +363,8 @@ cdef class PixelArray:
         weights = np.concatenate([each / each.mean() for each in weights])
         cdef double[::1] left = weights
         cdef Py_ssize_t n = 2 * self.count, small, large
-        self.keep_share = np.full(n, 0xFFFFFFFF, np.uint32)
-        self.other = np.arange(n, dtype=np.int32)
+        # Of each cell the share that it keeps, of 2 ** 32, and the one that gets the rest.
+        self.cells = np.stack([np.full(n, 2**32 - 1), np.arange(n)], 1).astype(np.uint32)
         poor = np.flatnonzero(weights < 1).astype(np.int32)
         cdef int32_t[::1] poor_ones = np.concatenate([poor, np.empty(n, np.int32)])
         cdef int32_t[::1] rich_ones = np.flatnonzero(weights >= 1).astype(np.int32)
@@ -307,8 +372,8 @@ cdef class PixelArray:
         while poor_count and rich < rich_ones.shape[0]:
             poor_count -= 1
             small, large = poor_ones[poor_count], rich_ones[rich]
-            self.keep_share[small] = <uint32_t>(left[small] * 4294967295.0)
-            self.other[small] = <int32_t>large
+            self.cells[small, 0] = <uint32_t>(left[small] * 4294967295.0)
+            self.cells[small, 1] = <uint32_t>large
             left[large] -= 1.0 - left[small]
             if left[large] < 1:
                 poor_ones[poor_count] = <int32_t>large
@@ -371,7 +436,7 @@ cdef class PixelArray:
         self.now = 0
         self.noise_state = self.stream(5)
         if self.noise_rate > 0:
-            self.next_noise = -log(uniform(&self.noise_state)) / self.noise_rate
+            self.next_noise = cs3d_log(1.0 / uniform(&self.noise_state)) / self.noise_rate
 
     cdef void swap(self):
         self.level, self.next_level = self.next_level, self.level
@@ -390,21 +455,25 @@ cdef class PixelArray:
         self.now += span
         return self.held
 
-    cdef bint emit(self, double when, int64_t span, Py_ssize_t i, bint is_on) noexcept nogil:
+    cdef bint grow(self) noexcept nogil:
+        """Make room for one more event; return whether there is."""
+        cdef Py_ssize_t room = 2 * self.room + 1024
         cdef Event *bigger
-        if self.held == self.room:
-            bigger = <Event *>realloc(self.events, (2 * self.room + 1024) * sizeof(Event))
-            if bigger == NULL:
-                return False
-            self.events, self.room = bigger, 2 * self.room + 1024
-        cdef Event *event = &self.events[self.held]
-        event.t = <int64_t>(when + 0.5)
-        if event.t > span:
-            event.t = span
-        event.x, event.y = <uint16_t>(i % self.width), <uint16_t>(i // self.width)
-        event.p = is_on
-        self.held += 1
+        if self.held < self.room:
+            return True
+        bigger = <Event *>realloc(self.events, room * sizeof(Event))
+        if bigger == NULL:
+            return False
+        self.events, self.room = bigger, room
         return True
+
+    cdef void put(self, double when, int64_t span, Py_ssize_t i, bint is_on) noexcept nogil:
+        """Write an event behind those that are held, without counting it yet."""
+        cdef Event *event = &self.events[self.held]
+        event.t = min(<int64_t>(when + 0.5), span)
+        event.y = <uint16_t>(<uint32_t>i // <uint32_t>self.width)
+        event.x = <uint16_t>(<uint32_t>i - event.y * <uint32_t>self.width)
+        event.p = is_on
 
     cdef bint make_noise(self, int64_t span) noexcept nogil:
         """Draw the shot noise up to the loaded frame: one Poisson process over all pixels.
@@ -414,24 +483,28 @@ cdef class PixelArray:
         same noise comes however often frames do.
         """
         cdef double frame_ns = <double>span, half = self.noise_half, glow
-        cdef uint64_t bits, cells = 2 * <uint64_t>self.count
-        cdef uint64_t state = self.noise_state
-        cdef Py_ssize_t cell, i
+        cdef uint64_t bits, ways = 2 * <uint64_t>self.count, state = self.noise_state
+        cdef const uint32_t *cell
+        cdef Py_ssize_t way, i
         cdef double when = self.next_noise
+        cdef bint is_kept, has_lists = self.first_noise.shape[0] > 0
         while when < frame_ns:
             bits = draw(&state)
-            cell = <Py_ssize_t>(((bits >> 32) * cells) >> 32)
-            if <uint32_t>bits > self.keep_share[cell]:
-                cell = self.other[cell]
-            i = cell if cell < self.count else cell - self.count
+            way = <Py_ssize_t>(((bits >> 32) * ways) >> 32)
+            cell = &self.cells[way, 0]
+            way = cell[1] if <uint32_t>bits > cell[0] else way
+            i = way - self.count if way >= self.count else way
             glow = self.glow[i] + (self.next_glow[i] - self.glow[i]) * (when / frame_ns)
-            if uniform(&state) * (half + glow) <= half:
-                if self.first_noise.shape[0]:
-                    if not self.list_noise(when, i, cell < self.count):
-                        return False
-                elif not self.emit(when, span, i, cell < self.count):
+            is_kept = uniform(&state) * (half + glow) <= half
+            if has_lists:
+                if is_kept and not self.list_noise(when, i, way < self.count):
                     return False
-            when -= log(uniform(&state)) / self.noise_rate
+            elif not self.grow():
+                return False
+            else:  # no branch on what is a toss of a coin
+                self.put(when, span, i, way < self.count)
+                self.held += is_kept
+            when += cs3d_log(1.0 / uniform(&state)) / self.noise_rate
         self.next_noise = when - frame_ns
         self.noise_state = state
         return True
@@ -462,14 +535,28 @@ cdef class PixelArray:
 
     cdef bint make_events(self, int64_t span) noexcept nogil:
         cdef uint8_t[CHUNK] may_fire
-        cdef double[CHUNK] after
+        cdef double[CHUNK] after, leak
         cdef Py_ssize_t first, i, n
+        cdef double[::1] before = self.filtered if self.is_filtered else self.level
         for first in range(0, self.count, CHUNK):
             n = min(<Py_ssize_t>CHUNK, self.count - first)
-            if self.is_filtered or self.has_leak:
-                self.look_at(first, n, <double>span, after, may_fire)
+            if self.is_filtered:
+                low_pass(n, self.rate * <double>span, &self.glow[first], &self.next_glow[first],
+                         &self.level[first], &self.next_level[first], &before[first], after)
             else:
-                self.look(first, n, after, may_fire)
+                memcpy(after, &self.next_level[first], n * sizeof(double))
+            if self.has_leak:
+                sink(n, <double>span, &self.leak_dark[first], &self.leak_lit[first],
+                     &self.glow[first], &self.next_glow[first], leak)
+            else:
+                memset(leak, 0, n * sizeof(double))
+            if self.is_filtered or self.has_leak:
+                look_closely(n, &self.level[first], &self.next_level[first], &before[first],
+                             after, &self.reference[first], &self.on[first], &self.off[first],
+                             leak, may_fire)
+            else:
+                look(n, after, &self.reference[first], &self.on[first], &self.off[first],
+                     may_fire)
             if self.release.shape[0]:
                 for i in range(n):
                     may_fire[i] |= self.release[first + i] > self.now
@@ -477,121 +564,73 @@ cdef class PixelArray:
                 for i in range(n):
                     may_fire[i] |= self.first_noise[first + i] >= 0
             for i in range(n):
-                if may_fire[i] and not self.fire(first + i, span, &after[i]):
-                    return False
+                if may_fire[i]:
+                    if not self.fire(first + i, span, after[i]):
+                        return False
+                elif self.has_leak:
+                    self.reference[first + i] -= leak[i]
             if self.is_filtered:
-                for i in range(n):
-                    self.filtered[first + i] = after[i]
+                memcpy(&self.filtered[first], after, n * sizeof(double))
         return True
-
-    cdef void look(self, Py_ssize_t first, Py_ssize_t n, double *after,
-                   uint8_t *may_fire) noexcept nogil:
-        """Mark the pixels that fire, without low pass and leak."""
-        cdef const double *now = &self.next_level[first]
-        cdef const double *reference = &self.reference[first]
-        cdef const double *on = &self.on[first]
-        cdef const double *off = &self.off[first]
-        cdef Py_ssize_t i
-        cdef double contrast
-        for i in range(n):
-            contrast = now[i] - reference[i]
-            may_fire[i] = (contrast >= on[i]) | (contrast <= -off[i])
-
-    cdef void look_at(self, Py_ssize_t first, Py_ssize_t n, double span, double *after,
-                      uint8_t *may_fire) noexcept nogil:
-        """Find the low-passed levels, let references leak, and mark the pixels that may fire.
-
-        A low-passed level that turns round in between does so where it meets the level, so that
-        it stays within the levels of both frames.
-        """
-        cdef const double *before = &self.level[first]
-        cdef const double *now = &self.next_level[first]
-        cdef const double *filtered = &self.filtered[first]
-        cdef double *reference = &self.reference[first]
-        cdef const double *on = &self.on[first]
-        cdef const double *off = &self.off[first]
-        cdef const float *glow = &self.glow[first]
-        cdef const float *next_glow = &self.next_glow[first]
-        cdef double x, left, leak, highest, lowest, was, lag, rate = self.rate * span
-        cdef Py_ssize_t i
-        if self.is_filtered:
-            for i in range(n):
-                x = rate * (0.5 * (glow[i] + next_glow[i]) + DARK_DN)
-                left = cs3d_exp_of_minus(x)
-                after[i] = (now[i] + (filtered[i] - before[i]) * left
-                            - (now[i] - before[i]) * ((1.0 - left) / x))
-        else:
-            for i in range(n):
-                after[i] = now[i]
-        for i in range(n):
-            leak = self.leak_between(first + i) * span if self.has_leak else 0.0
-            was = filtered[i] if self.is_filtered else before[i]
-            highest = lowest = after[i]
-            lag = (before[i] - was) * (now[i] - after[i])
-            if lag < 0:
-                highest = max(highest, max(before[i], now[i]))
-                lowest = min(lowest, min(before[i], now[i]))
-            may_fire[i] = (highest - reference[i] + leak >= on[i]) | (
-                lowest - reference[i] <= -off[i])
-            reference[i] -= 0.0 if may_fire[i] else leak
 
     cdef double leak_between(self, Py_ssize_t i) noexcept nogil:
         """Return how fast a reference sinks up to the loaded frame, per ns."""
         return self.leak_dark[i] + self.leak_lit[i] * 0.5 * (self.glow[i] + self.next_glow[i])
 
-    cdef bint fire(self, Py_ssize_t i, int64_t span, double *after) noexcept nogil:
+    cdef bint fire(self, Py_ssize_t i, int64_t span, double after) noexcept nogil:
         """Write the events of a pixel and move its reference along, in order of time."""
         cdef Curve curve
-        cdef double t = 0.0, crossing, noise_at, contrast, event_at
-        cdef double reference = self.reference[i], on = self.on[i], off = self.off[i]
+        cdef double t = 0.0, t_is, crossing, on = self.on[i], off = self.off[i]
+        cdef double reference = self.reference[i]  # as it would be at t = 0
         cdef int32_t noise = -1
         cdef bint is_on
-        curve.level, curve.span = self.level[i], <double>span
-        curve.slope = (self.next_level[i] - curve.level) / curve.span
-        curve.rate = curve.lag = 0.0
+        curve.level, curve.end = self.level[i], <double>span
+        curve.slope = (self.next_level[i] - curve.level) / curve.end
+        curve.rate = curve.lag = curve.leak = 0.0
+        if self.has_leak:
+            curve.leak = self.leak_between(i)
         if self.is_filtered:
             curve.rate = self.rate * (0.5 * (self.glow[i] + self.next_glow[i]) + DARK_DN)
             curve.lag = self.filtered[i] - curve.level
-        curve.leak = self.leak_between(i) if self.has_leak else 0.0
-        curve.turn = turning(&curve)
+        curve.end_is = after + curve.leak * curve.end
+        find_turn(&curve)
+        t_is = curve.level + curve.lag
         if self.first_noise.shape[0]:
             noise = self.first_noise[i]
             self.first_noise[i] = -1
-        contrast = curve.level + curve.lag - reference
         if self.release.shape[0] and self.release[i] > self.now:
-            reference += self.wait(&curve, &t, <double>(self.release[i] - self.now))
-        while t < curve.span:
-            crossing = next_crossing(&curve, t, contrast, on, off, &is_on)
+            reference += self.wait(&curve, &t, &t_is, <double>(self.release[i] - self.now))
+        while t < curve.end:
+            crossing = next_crossing(&curve, t, t_is, reference + on, reference - off, &is_on)
             while noise >= 0 and self.noise[noise].t < t:
                 noise = self.next_of[noise]
             if noise >= 0 and (crossing < 0 or self.noise[noise].t <= crossing):
-                event_at = <double>self.noise[noise].t
-                is_on = self.noise[noise].p
+                t, is_on = <double>self.noise[noise].t, self.noise[noise].p
                 noise = self.next_of[noise]
-                reference -= curve.leak * (event_at - t)
-                contrast = seen(&curve, event_at) - reference
+                t_is = value_at(&curve, t)
             elif crossing >= 0:
-                event_at = crossing
                 # Exactly a threshold, not the level at the time solved for: no error adds up.
-                reference += (on if is_on else -off) - curve.leak * (event_at - t)
-                contrast = 0.0
+                reference += on if is_on else -off
+                t, t_is = crossing, reference
             else:
                 break
-            if not self.emit(event_at, span, i, is_on):
+            if not self.grow():
                 return False
-            t = event_at
+            self.put(t, span, i, is_on)
+            self.held += 1
             if self.release.shape[0]:
-                self.release[i] = self.now + <int64_t>(event_at + self.refractory + 0.5)
-                reference += self.wait(&curve, &t, event_at + self.refractory)
-        after[0] = seen(&curve, curve.span)
-        self.reference[i] = reference - curve.leak * (curve.span - t)
+                self.release[i] = self.now + <int64_t>(t + self.refractory + 0.5)
+                reference += self.wait(&curve, &t, &t_is, t + self.refractory)
+        self.reference[i] = reference - curve.leak * curve.end
         return True
 
-    cdef double wait(self, const Curve *curve, double *t, double until) noexcept nogil:
+    cdef double wait(self, const Curve *curve, double *t, double *t_is,
+                     double until) noexcept nogil:
         """Go to where a pixel sees again; return what its reference, held open, moves by."""
-        cdef double start = seen(curve, t[0])
-        t[0] = until if until < curve.span else curve.span
-        return seen(curve, t[0]) - start
+        cdef double start = t_is[0]
+        t[0] = until if until < curve.end else curve.end
+        t_is[0] = value_at(curve, t[0]) if until < curve.end else curve.end_is
+        return t_is[0] - start
 
     def take(self, int64_t start_ns, uint16_t[::1] x, uint16_t[::1] y, int64_t[::1] t,
              uint8_t[::1] p):
