@@ -23,7 +23,7 @@ setup(
         Extension(
             name,
             [name.replace('.', '/') + '.pyx'],
-            depends=sorted(glob('cs3d_ros/events/*.h') + glob('cs3d_ros/events/*.pxd')),
+            depends=sorted(glob('cs3d_ros/*/*.h') + glob('cs3d_ros/*/*.pxd')),
             extra_compile_args=['-O3'],
         )
         for name in KERNELS

@@ -8,73 +8,19 @@ of the events by their time. Times within a frame are offsets from the frame bef
 """
 import numpy as np
 
-from libc.math cimport M_PI, cos, exp, fabs, log, sqrt
+from libc.math cimport M_PI, cos, exp, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
-
-    /* libm's log and exp, which no compiler vectorises without giving up IEEE rules elsewhere. */
-
-    static inline double cs3d_log(double x) /* x >= 1 */
-    {
-        const double two52 = 4503599627370496.0;
-        uint64_t bits, exponent;
-        double e, m, s, z;
-        memcpy(&bits, &x, 8);
-        exponent = (bits - 0x3fe6a09e667f3bcdULL) >> 52; /* so that the rest is about 1 */
-        bits -= exponent << 52;
-        memcpy(&m, &bits, 8);
-        bits = exponent | 0x4330000000000000ULL;
-        memcpy(&e, &bits, 8);
-        s = (m - 1.0) / (m + 1.0); /* log m = 2 artanh s, |s| <= 0.172 */
-        z = s * s;
-        z = s + s * z * (1. / 3 + z * (1. / 5 + z * (1. / 7 + z * (1. / 9 + z * (1. / 11
-            + z * (1. / 13 + z * (1. / 15 + z * (1. / 17 + z * (1. / 19)))))))));
-        return (e - two52) * 0.6931471805599453 + 2.0 * z;
-    }
-
-    static inline double cs3d_exp_of_minus(double x) /* 0 <= x <= 700; right to 3e-13 */
-    {
-        const double shift = 6755399441055744.0; /* 1.5 * 2^52: leaves an integer in low bits */
-        double n = shift - x * 1.4426950408889634, r, scale;
-        uint64_t bits;
-        memcpy(&bits, &n, 8);
-        n -= shift;
-        r = (-x - n * 0.6931471803691238) - n * 1.9082149292705877e-10; /* ln 2 in two parts */
-        bits = (bits + 1023) << 52;
-        memcpy(&scale, &bits, 8);
-        r = 1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * (1. / 720
-            + r * (1. / 5040 + r * (1. / 40320 + r * (1. / 362880 + r / 3628800)))))))));
-        return r * scale;
-    }
-
-    static inline float cs3d_at_most(float value, float highest) /* both >= 0 */
-    {
-        int32_t a, b; /* whose order is that of the floats; gcc vectorises no min of floats */
-        memcpy(&a, &value, 4);
-        memcpy(&b, &highest, 4);
-        a = a < b ? a : b;
-        memcpy(&value, &a, 4);
-        return value;
-    }
-    """
-    double cs3d_log(double) noexcept nogil
-    double cs3d_exp_of_minus(double) noexcept nogil
-    float cs3d_at_most(float, float) noexcept nogil
+from cs3d_ros.simulator._curve cimport (
+    DARK_DN, Curve, cs3d_log, find_turn, level_of, look, look_closely, low_pass, next_crossing,
+    sink, value_at)
 
 DEF CHUNK = 512  # pixels whose intermediate results stay in the first cache
 DEF DIGIT = 11  # bits of a pass of the sort: its counters stay in the first cache as well
-DEF LINEAR_BELOW_DN = 20.0  # below it the logarithm gives way to a line (v2e, section 4.2)
-DEF LINEAR_SLOPE = 0.14978661367769955  # ln(20) / 20 per DN
-DEF DARK_DN = 20.0  # v2e: bandwidth that is left in the dark, as if of so much light
-DEF WHITE_DN = 275.0  # 255 + DARK_DN
+DEF WHITE_DN = 255.0
 DEF NS = 1e-9
-DEF SOLVED_NS = 0.05  # a twentieth of the resolution of the times
 DEF MIN_THRESHOLD = 0.01
 
 
@@ -83,18 +29,6 @@ cdef struct Event:
     uint16_t x
     uint16_t y
     uint8_t p
-
-
-cdef struct Curve:  # contrast that a pixel gathers between two frames, if its reference stays
-    double level  # at the frame before, ln
-    double slope  # of the level, per ns
-    double lag  # low-passed level minus level, at the frame before
-    double rate  # 1 / time constant, per ns; 0 without low pass
-    double leak  # per ns
-    double turn  # offset at which it stops to rise or fall, ns; 0 for never
-    double turn_is  # its value there
-    double end  # offset of the frame to come
-    double end_is
 
 
 cdef uint64_t scramble(uint64_t z) noexcept nogil:
@@ -119,151 +53,11 @@ cdef double gaussian(uint64_t *state) noexcept nogil:
     return radius * cos(2.0 * M_PI * uniform(state))
 
 
-cdef double level_of(double dn) noexcept nogil:
-    """Return ln(DN), continued by a line through 0 below 20 DN."""
-    cdef double bright = dn if dn > LINEAR_BELOW_DN else LINEAR_BELOW_DN
-    cdef double value = cs3d_log(bright)
-    return value if dn > LINEAR_BELOW_DN else dn * LINEAR_SLOPE
-
-
-cdef double gone_after(double x) noexcept nogil:
-    """Return 1 - exp(-x) for x >= 0."""
-    if x < 0.02:  # where the difference would lose digits
-        return x * (1 - x / 2 * (1 - x / 3 * (1 - x / 4 * (1 - x / 5 * (1 - x / 6)))))
-    return 1.0 - cs3d_exp_of_minus(x if x < 700.0 else 700.0)
-
-
-cdef double value_at(const Curve *curve, double t) noexcept nogil:
-    """Return the low-passed level plus what the reference has sunk."""
-    cdef double gone
-    if curve.rate == 0:
-        return curve.level + (curve.slope + curve.leak) * t
-    gone = gone_after(curve.rate * t)
-    return (curve.level + curve.lag * (1.0 - gone) + curve.slope * (t - gone / curve.rate)
-            + curve.leak * t)
-
-
-cdef void find_turn(Curve *curve) noexcept nogil:
-    """Find the only extremum within the frame, where the curve has one."""
-    cdef double ratio = 0.0, t, pull = curve.slope + curve.rate * curve.lag
-    curve.turn = 0.0
-    if curve.rate > 0 and pull != 0:
-        ratio = (curve.slope + curve.leak) / pull
-    if 0.0 < ratio < 1.0:
-        t = cs3d_log(1.0 / ratio) / curve.rate
-        if t < curve.end:
-            curve.turn, curve.turn_is = t, value_at(curve, t)
-
-
-cdef double solve(const Curve *curve, double wanted, double low, double low_is, double high,
-                  double high_is) noexcept nogil:
-    """Return where the curve is ``wanted``, on a stretch where it only rises or falls.
-
-    ``low_is`` and ``high_is`` are its values at the ends. Halley's steps, and where they would
-    leave the stretch, halves of it.
-    """
-    cdef double t = low + (high - low) * ((wanted - low_is) / (high_is - low_is))
-    cdef double left, off, steepness, bend, better
-    cdef int k
-    if curve.rate == 0:
-        return t
-    for k in range(100):
-        left = 1.0 - gone_after(curve.rate * t)
-        off = value_at(curve, t) - wanted
-        if (off > 0) == (high_is > wanted):
-            high = t
-        else:
-            low = t
-        steepness = curve.slope + curve.leak - (curve.slope + curve.rate * curve.lag) * left
-        bend = (curve.slope + curve.rate * curve.lag) * curve.rate * left
-        if steepness == 0:
-            better = -1.0
-        else:
-            better = t - off / (steepness - 0.5 * off * bend / steepness)
-        if not low <= better <= high:
-            better = 0.5 * (low + high)
-        # Twice the error that a step of Newton's would leave, and this one leaves less.
-        elif fabs(bend) * (better - t) ** 2 < SOLVED_NS * fabs(steepness):
-            return better
-        t = better
-    return t
-
-
-cdef double next_crossing(const Curve *curve, double t, double t_is, double on, double off,
-                          bint *is_on) noexcept nogil:
-    """Return the first offset from t on at which the curve reaches ``on`` or ``off``, or -1."""
-    is_on[0] = t_is >= on
-    if is_on[0] or t_is <= off:
-        return t  # by rounding alone: what was crossed as the frame before ended
-    if t < curve.turn:
-        is_on[0] = curve.turn_is >= on
-        if is_on[0] or curve.turn_is <= off:
-            return solve(curve, on if is_on[0] else off, t, t_is, curve.turn, curve.turn_is)
-        t, t_is = curve.turn, curve.turn_is
-    is_on[0] = curve.end_is >= on
-    if is_on[0] or curve.end_is <= off:
-        return solve(curve, on if is_on[0] else off, t, t_is, curve.end, curve.end_is)
-    return -1.0
-
-
-cdef void low_pass(Py_ssize_t n, double rate, const float *glow, const float *next_glow,
-                   const double *level, const double *next_level, const double *before,
-                   double *after) noexcept nogil:
-    """Find the low-passed levels; ``rate`` is the span over the time constant of 1 DN."""
-    cdef double slow = min(rate, 17.5), x, left, light
-    cdef float brightest = <float>(700.0 / slow - DARK_DN)  # beyond, nothing is left anyway
-    cdef Py_ssize_t i
-    for i in range(n):
-        light = 0.5 * (glow[i] + next_glow[i])
-        left = cs3d_exp_of_minus(slow * (cs3d_at_most(<float>light, brightest) + DARK_DN))
-        x = rate * (light + DARK_DN)
-        after[i] = (next_level[i] + (before[i] - level[i]) * left
-                    - (next_level[i] - level[i]) * ((1.0 - left) / x))
-
-
-cdef void sink(Py_ssize_t n, double span, const float *dark, const float *lit, const float *glow,
-               const float *next_glow, double *leak) noexcept nogil:
-    """Find by how much the references sink."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        leak[i] = span * (dark[i] + lit[i] * 0.5 * (glow[i] + next_glow[i]))
-
-
-cdef void look(Py_ssize_t n, const double *level, const double *reference, const double *on,
-               const double *off, uint8_t *may_fire) noexcept nogil:
-    """Mark the pixels that fire, without low pass and leak."""
-    cdef Py_ssize_t i
-    cdef double contrast
-    for i in range(n):
-        contrast = level[i] - reference[i]
-        may_fire[i] = (contrast >= on[i]) | (contrast <= -off[i])
-
-
-cdef void look_closely(Py_ssize_t n, const double *level, const double *next_level,
-                       const double *before, const double *after, const double *reference,
-                       const double *on, const double *off, const double *leak,
-                       uint8_t *may_fire) noexcept nogil:
-    """Mark the pixels that may fire, by low-passed levels before and after.
-
-    A low-passed level that turns round in between does so where it meets the level, so that it
-    stays within the levels of both frames.
-    """
-    cdef double high, low
-    cdef bint turns
-    cdef Py_ssize_t i
-    for i in range(n):
-        high, low = reference[i] + on[i] - leak[i], reference[i] - off[i]
-        turns = (level[i] - before[i]) * (next_level[i] - after[i]) < 0
-        may_fire[i] = (after[i] >= high) | (after[i] <= low) | turns & (
-            (level[i] >= high) | (level[i] <= low)
-            | (next_level[i] >= high) | (next_level[i] <= low))
-
-
 cdef class PixelArray:
     """State of the pixels, and the loops over them; PixelModel checks what comes in."""
 
     cdef Py_ssize_t width, count
-    cdef double rate, refractory, noise_half, noise_rate, light, leak_light
+    cdef double rate, refractory, noise_half, noise_rate, light
     cdef uint64_t seed, noise_state
     cdef double next_noise
     cdef int64_t now
@@ -298,7 +92,7 @@ cdef class PixelArray:
         cdef Py_ssize_t n = width * height, i
         self.width, self.count, self.seed = width, n, seed
         self.light = settings.light
-        self.rate = 2.0 * M_PI * settings.cutoff_hz / WHITE_DN * NS
+        self.rate = 2.0 * M_PI * settings.cutoff_hz / (WHITE_DN + DARK_DN) * NS
         self.refractory = settings.refractory_us * 1e3
         self.noise_half = settings.shot_noise_half_dn
         self.noise_rate = settings.shot_noise_hz * n * NS
@@ -339,7 +133,7 @@ cdef class PixelArray:
         """Draw how fast each reference sinks: in the dark per ns, and per ns and DN of light."""
         cdef uint64_t state = self.stream(3)
         cdef double sigma = log(10.0) * settings.leak_spread, spread, dark
-        cdef double dark_hz = settings.leak_rate_hz, lit_hz = settings.leak_light_hz / 255.0
+        cdef double dark_hz = settings.leak_rate_hz, lit_hz = settings.leak_light_hz / WHITE_DN
         cdef double hot_share = settings.hot_pixel_share, hot_hz = settings.hot_pixel_hz
         cdef Py_ssize_t i
         self.has_leak = dark_hz > 0 or lit_hz > 0 or (hot_share > 0 and hot_hz > 0)
@@ -352,7 +146,7 @@ cdef class PixelArray:
                 dark += hot_hz
             self.leak_dark[i] = <float>(self.on[i] * dark * NS)
             self.leak_lit[i] = <float>(self.on[i] * spread * lit_hz * NS)
-            self.expected_hz += dark + spread * lit_hz * 255.0 * self.light
+            self.expected_hz += dark + spread * lit_hz * WHITE_DN * self.light
 
     def _set_aliases(self):
         """Prepare to draw (pixel, polarity) in proportion to 1 / threshold (Vose 1991).
