@@ -338,20 +338,6 @@ def event_frame(batch, cx, cy, side, roll, size, step):
     return np.clip(128 + step * counts, 0, 255).astype(np.uint8)
 
 
-def pixel_events(levels, times_ns, on_threshold, off_threshold):
-    """Return [(t_ns, p), ...] of one pixel whose log intensity is a polyline."""
-    events = []
-    reference = levels[0]
-    for (t0, v0), (t1, v1) in zip(zip(times_ns, levels), zip(times_ns[1:], levels[1:])):
-        while v1 - reference >= on_threshold:
-            reference += on_threshold
-            events.append((t0 + (t1 - t0) * (reference - v0) / (v1 - v0), 1))
-        while reference - v1 >= off_threshold:
-            reference -= off_threshold
-            events.append((t0 + (t1 - t0) * (reference - v0) / (v1 - v0), 0))
-    return events
-
-
 @st.composite
 def streams(draw, longest_gap_ns=4 * 3_600_000_000_000):
     """Draw a batch of a tiny sensor and cuts through it: equal times, and silences of hours."""

@@ -127,7 +127,7 @@ cdef inline double solve(const Curve *curve, double wanted, double low, double l
     leave the stretch, halves of it.
     """
     cdef double t = low + (high - low) * ((wanted - low_is) / (high_is - low_is))
-    cdef double left, off, steepness, bend, better
+    cdef double left, off, steepness, bend, better, step
     cdef int k
     if curve.rate == 0:
         return t
@@ -144,12 +144,18 @@ cdef inline double solve(const Curve *curve, double wanted, double low, double l
             better = -1.0
         else:
             better = t - off / (steepness - 0.5 * off * bend / steepness)
+        step = fabs(better - t)
         if not low <= better <= high:
-            better = 0.5 * (low + high)
-        # Twice the error that a step of Newton's would leave, and this one leaves less.
-        elif fabs(bend) * (better - t) ** 2 < SOLVED_NS * fabs(steepness):
-            return better
+            t = 0.5 * (low + high)
+            if high - low < SOLVED_NS:
+                return t
+            continue
         t = better
+        # A step of Newton's leaves an error of bend / steepness / 2 * step ** 2, one of Halley's
+        # less; within a time constant the bend changes by a factor of e at the most.
+        if step < SOLVED_NS or (step * curve.rate < 1.0
+                                and 3.0 * fabs(bend) * step * step < SOLVED_NS * fabs(steepness)):
+            return t
     return t
 
 
@@ -170,6 +176,15 @@ cdef inline double next_crossing(const Curve *curve, double t, double t_is, doub
     return -1.0
 
 
+cdef inline double light_of(float before, float after) noexcept nogil:
+    """Return by which light the low pass goes between two frames.
+
+    What a pixel gathers of a straight line grows with the time, so that the bandwidth at the end
+    weighs twice that at the beginning; half as wrong as the mean, found by small steps.
+    """
+    return (before + 2.0 * after) * (1.0 / 3.0)
+
+
 cdef inline void low_pass(Py_ssize_t n, double rate, const float *glow, const float *next_glow,
                           const double *level, const double *next_level, const double *before,
                           double *after) noexcept nogil:
@@ -178,7 +193,7 @@ cdef inline void low_pass(Py_ssize_t n, double rate, const float *glow, const fl
     cdef float brightest = <float>(700.0 / slow - DARK_DN)  # beyond, nothing is left anyway
     cdef Py_ssize_t i
     for i in range(n):
-        light = 0.5 * (glow[i] + next_glow[i])
+        light = light_of(glow[i], next_glow[i])
         left = cs3d_exp_of_minus(slow * (cs3d_at_most(<float>light, brightest) + DARK_DN))
         x = rate * (light + DARK_DN)
         after[i] = (next_level[i] + (before[i] - level[i]) * left

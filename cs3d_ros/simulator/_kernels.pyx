@@ -8,19 +8,20 @@ of the events by their time. Times within a frame are offsets from the frame bef
 """
 import numpy as np
 
-from libc.math cimport M_PI, cos, exp, log, sqrt
+from libc.math cimport M_PI, cos, exp, fabs, log, sqrt
 from libc.stdint cimport int32_t, int64_t, uint8_t, uint16_t, uint32_t, uint64_t
 from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from cs3d_ros.simulator._curve cimport (
-    DARK_DN, Curve, cs3d_log, find_turn, level_of, look, look_closely, low_pass, next_crossing,
-    sink, value_at)
+    DARK_DN, Curve, cs3d_log, find_turn, level_of, light_of, look, look_closely, low_pass,
+    next_crossing, sink, value_at)
 
 DEF CHUNK = 512  # pixels whose intermediate results stay in the first cache
 DEF DIGIT = 11  # bits of a pass of the sort: its counters stay in the first cache as well
 DEF WHITE_DN = 255.0
 DEF NS = 1e-9
+DEF ROUNDING_DN = 1e-3  # below 0 by no more than that is darkness
 DEF MIN_THRESHOLD = 0.01
 
 
@@ -198,17 +199,16 @@ cdef class PixelArray:
         cdef const double *dn = &frame[0, 0]
         cdef double *level = &self.next_level[0]
         cdef float *glow = &self.next_glow[0]
-        cdef Py_ssize_t i
-        cdef uint64_t wrong = 0
+        cdef Py_ssize_t i, wrong = 0
         with nogil:
             for i in range(self.count):
-                wrong += 0 if dn[i] >= 0 and dn[i] <= highest else 1
+                wrong += 0 if dn[i] >= -ROUNDING_DN and dn[i] <= highest else 1
             if not wrong:
                 for i in range(self.count):
-                    level[i] = level_of(dn[i])
+                    level[i] = level_of(0.5 * (dn[i] + fabs(dn[i])))
                 if self.needs_light():
                     for i in range(self.count):
-                        glow[i] = <float>(dn[i] * self.light)
+                        glow[i] = <float>(0.5 * (dn[i] + fabs(dn[i])) * self.light)
         return wrong == 0
 
     cdef bint needs_light(self) noexcept nogil:
@@ -384,7 +384,7 @@ cdef class PixelArray:
         if self.has_leak:
             curve.leak = self.leak_between(i)
         if self.is_filtered:
-            curve.rate = self.rate * (0.5 * (self.glow[i] + self.next_glow[i]) + DARK_DN)
+            curve.rate = self.rate * (light_of(self.glow[i], self.next_glow[i]) + DARK_DN)
             curve.lag = self.filtered[i] - curve.level
         curve.end_is = after + curve.leak * curve.end
         find_turn(&curve)

@@ -279,7 +279,7 @@ class PixelModel:
             if np.isfinite(frame).all():
                 found = 'values of {:.6g} to {:.6g}'.format(frame.min(), frame.max())
             raise ValueError(
-                'frame holds {}: intensities must be 0 to 255 DN, highlights at most {:.0f}'.format(
+                'frame holds {}: intensities must be 0 to 255 DN, highlights up to {:.0f}'.format(
                     found, BRIGHTEST_DN
                 )
             )
