@@ -1,113 +1,116 @@
-"""Video files as grey frames with times, and as events."""
+"""Videos as an event camera would see them: as events, and behind the interface of a recording."""
 
 import os
-from typing import Iterator, NamedTuple, Optional, Tuple
+from typing import Iterator, Optional, Tuple
 
 import cv2
 import numpy as np
 
-from cs3d_ros import Cs3dError
-from cs3d_ros.events import EventBatch, Recording, RecordingError, open_recording
+from cs3d_ros.events import EventBatch, Recording, RecordingError, concatenate, open_recording
 from cs3d_ros.events.recordings import identify
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
+from cs3d_ros.simulator.sources import ImageFolder, Video, VideoError, open_frames
+from cs3d_ros.simulator.upsample import AUTO, Upsampler
 
 
-class VideoError(Cs3dError):
-    """A video that cannot be read as one."""
-
-
-class VideoInfo(NamedTuple):
-    """What the container says of a video."""
-
-    width: int
-    height: int
-    fps: float
-    frame_count: int  # 0 where the container does not tell
-
-
-class Video:
+class EventCamera:
     """
-    Grey frames of a video file, in order, with their times from the first frame on.
+    A sensor before frames of any size and rate: scaled to it, upsampled, watched by its pixels.
 
-    Iterate once; ``with`` closes the file.
+    Parameters
+    ----------
+    width, height : int
+        Of the sensor in pixels; frames of another size are scaled to it.
+    settings : PixelSettings
+    seed : int
+        Of the pixel model.
+    upsample : int
+        Frames made of each, as `Upsampler` takes it: AUTO, OFF or a number.
 
     Raises
     ------
-    VideoError
-        If the file does not open, has no frame rate, or holds fewer than two frames.
+    ValueError
+        If a setting is out of range.
     """
 
-    def __init__(self, path: str):
-        self._path = str(path)
-        if not os.path.isfile(self._path):
-            raise VideoError('{} is not there: is the path right?'.format(path))
-        self._capture = cv2.VideoCapture(self._path)
-        if not self._capture.isOpened():
-            raise VideoError(
-                '{} does not open as a video: is the path right, and is it a format that OpenCV '
-                'reads (mp4, avi, mkv, mpg)?'.format(path)
-            )
-        get = self._capture.get
-        self.info = VideoInfo(
-            int(get(cv2.CAP_PROP_FRAME_WIDTH)),
-            int(get(cv2.CAP_PROP_FRAME_HEIGHT)),
-            get(cv2.CAP_PROP_FPS),
-            max(0, int(get(cv2.CAP_PROP_FRAME_COUNT))),
-        )
-        if not (0.1 < self.info.fps < 1e5):
-            raise VideoError(
-                '{} tells a frame rate of {}: re-encode it with a constant one'.format(
-                    path, self.info.fps
-                )
-            )
+    def __init__(
+        self,
+        width: int,
+        height: int,
+        settings: PixelSettings = PixelSettings(),
+        seed: int = 0,
+        upsample: int = AUTO,
+    ):
+        self.width, self.height = width, height
+        self._pixels = PixelModel(width, height, settings, seed)
+        self._upsampler = Upsampler(upsample)
 
-    def __enter__(self) -> 'Video':
-        return self
+    def push(self, frame: np.ndarray, t_ns: int) -> EventBatch:
+        """
+        Return the events between the last frame and this one; none for the first.
 
-    def __exit__(self, *_):
-        self._capture.release()
+        Parameters
+        ----------
+        frame : np.ndarray [dtype=uint8 or float]
+            Grey, DN, 0 to 255.
+        t_ns : int
+            Later than the last one's.
 
-    def __iter__(self) -> Iterator[Tuple[np.ndarray, int]]:
-        count = 0
-        while True:
-            is_read, frame = self._capture.read()
-            if not is_read:
-                break
-            yield cv2.cvtColor(frame, cv2.COLOR_BGR2GRAY), round(count * 1e9 / self.info.fps)
-            count += 1
-        if count < 2:
-            raise VideoError(
-                '{} holds {} readable frame(s), and events need at least two: is the '
-                'file whole?'.format(self._path, count)
+        Raises
+        ------
+        ValueError
+            If the frame or its time is none that a `PixelModel` takes.
+        """
+        if frame.shape != (self.height, self.width):
+            is_smaller = self.width < frame.shape[1] and self.height < frame.shape[0]
+            frame = cv2.resize(
+                frame,
+                (self.width, self.height),
+                interpolation=cv2.INTER_AREA if is_smaller else cv2.INTER_LINEAR,
             )
+        try:
+            pairs = self._upsampler.push(frame, t_ns)
+            return concatenate([self._pixels.push(*pair) for pair in pairs])
+        except ValueError:
+            self._upsampler.reset()  # what was refused is no neighbour of the next frame
+            raise
 
 
 def simulate_video(
-    path: str, size: Optional[Tuple[int, int]] = None, settings: PixelSettings = PixelSettings()
+    source: str,
+    size: Optional[Tuple[int, int]] = None,
+    settings: PixelSettings = PixelSettings(),
+    seed: int = 0,
+    fps: Optional[float] = None,
+    upsample: int = AUTO,
 ) -> Iterator[EventBatch]:
     """
     Return the events of a video, a batch per frame after the first.
 
     Parameters
     ----------
-    path : str
-        Video file.
+    source : str
+        Video file, folder of images, or number of a camera.
     size : (int, int), optional
-        Width and height of the sensor in pixels; the video's own by default.
+        Width and height of the sensor in pixels, to which the frames are scaled; the video's own
+        by default.
     settings : PixelSettings
+    seed : int
+        Of the pixel model.
+    fps : float, optional
+        Of a folder of images.
+    upsample : int
+        Frames made of each, as `Upsampler` takes it.
 
     Raises
     ------
     VideoError
-        If the file is no video of at least two frames.
+        If the source is no video of at least two frames.
     """
-    with Video(path) as video:
-        width, height = size or video.info[:2]
-        pixels = PixelModel(width, height, settings)
-        for frame, t_ns in video:
-            if frame.shape != (height, width):
-                frame = cv2.resize(frame, (width, height), interpolation=cv2.INTER_AREA)
-            batch = pixels.push(frame, t_ns)
+    with open_frames(source, fps) as frames:
+        camera = EventCamera(*(size or frames.info[:2]), settings, seed, upsample)
+        for frame, t_ns in frames:
+            batch = camera.push(frame, t_ns)
             if t_ns:
                 yield batch
 
@@ -121,14 +124,13 @@ class _SimulatedRecording(Recording):
         with Video(path) as video:
             info = video.info
         self._settings = settings
-        end_ns = round(max(info.frame_count - 1, 0) * 1e9 / info.fps)
-        super().__init__(path, info.width, info.height, 0, end_ns)
+        super().__init__(path, info.width, info.height, 0, info.end_ns)
 
     def _packets(self, start_ns):
         for batch in simulate_video(self.path, settings=self._settings):
             if len(batch):
                 self.progress = min(1.0, int(batch.t[-1]) / max(1, self.end_ns))
-            yield batch.x, batch.y, batch.t, batch.p
+            yield batch
 
 
 def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recording:
@@ -140,7 +142,15 @@ def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recordi
     RecordingError, VideoError
         If the file is neither.
     """
-    if identify(path) or not os.path.isfile(str(path)):
+    path = str(path)
+    if identify(path):
+        return open_recording(path)
+    if os.path.isdir(path) and _has_images(path):
+        raise VideoError(
+            '{0} is a folder of images, which tell no times: make events of them first, '
+            'cs3d simulate {0} --fps HZ -o FILE'.format(path)
+        )
+    if not os.path.isfile(path):
         return open_recording(path)
     try:
         return _SimulatedRecording(path, settings)
@@ -149,3 +159,11 @@ def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recordi
             return open_recording(path)  # which tells what the file looks like
         except RecordingError as error:
             raise RecordingError('{}; nor as a video: {}'.format(error, video_error)) from error
+
+
+def _has_images(path):
+    try:
+        ImageFolder(path, 1.0)
+    except VideoError:
+        return False
+    return True
