@@ -2,6 +2,8 @@ import json
 import subprocess
 import sys
 
+import cv2
+import numpy as np
 import pytest
 from naive import random_batch
 
@@ -15,6 +17,7 @@ from cs3d_ros.events import (
     write_recording,
 )
 from cs3d_ros.inference import EXPRESSIONS
+from cs3d_ros.simulator import AUTO, OFF, PRESETS, PixelSettings, simulate_video
 
 
 @pytest.fixture
@@ -118,24 +121,78 @@ def test_run_says_where_no_face_is(recording, tmp_path, capsys):
     assert 'no face' in capsys.readouterr().out
 
 
-def test_video_becomes_a_recording(shared_data, tmp_path, capsys):
-    out = tmp_path / 'events.npz'
-    assert (
-        main(
-            [
-                'simulate',
-                str(shared_data / 'videos' / 'neutral_to_smile.mp4'),
-                '-o',
-                str(out),
-                '--size',
-                '160x90',
-            ]
-        )
-        == 0
-    )
+@pytest.fixture
+def video(tmp_path):
+    """Return the path of a video of a disc that moves 4 pixels from frame to frame."""
+    path = str(tmp_path / 'disc.avi')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 25.0, (96, 64))
+    for index in range(6):
+        writer.write(disc(index))
+    writer.release()
+    return path
+
+
+def disc(index):
+    picture = np.full((64, 96, 3), 60, np.uint8)
+    return cv2.circle(picture, (24 + 4 * index, 32), 14, (200, 200, 200), -1)
+
+
+def simulated(tmp_path, source, *options):
+    """Return the events that ``cs3d simulate`` makes."""
+    out = str(tmp_path / 'events.npz')
+    assert main(['simulate', str(source), '-o', out, *options]) == 0
     with open_recording(out) as recording:
-        assert (recording.width, recording.height) == (160, 90)
-        assert recording.duration_ns > 2 * 10**9
+        return concatenate(recording.batches())
+
+
+def test_video_becomes_a_recording(tmp_path, video):
+    events = simulated(tmp_path, video)
+    assert events == concatenate(simulate_video(video))
+    assert (events.width, events.height, int(events.t[-1]) // 40_000_000) == (96, 64, 4)
+
+
+def test_sensor_takes_the_size_asked_for(tmp_path, video):
+    events = simulated(tmp_path, video, '--size', '48x32')
+    assert (events.width, events.height) == (48, 32)
+
+
+def test_folder_of_images_becomes_a_recording(tmp_path):
+    folder = tmp_path / 'images'
+    folder.mkdir()
+    for index in range(4):
+        cv2.imwrite(str(folder / '{}.png'.format(index)), disc(index))
+    events = simulated(tmp_path, folder, '--fps', '50')
+    assert events == concatenate(simulate_video(folder, fps=50))
+    assert 40_000_000 < events.t[-1] <= 60_000_000
+
+
+def test_every_setting_of_the_pixel_has_its_option(tmp_path, video):
+    options, values = [], {}
+    for index, (name, value) in enumerate(PRESETS['noisy']._asdict().items()):
+        values[name] = True if value is False else value + 0.01 * (index + 1)
+        options.append('--' + name.replace('_', '-'))
+        options += [] if value is False else [str(values[name])]
+    settings = PixelSettings(**values)
+    events = simulated(tmp_path, video, *options, '--seed', '3')
+    assert events == concatenate(simulate_video(video, None, settings, 3))
+
+
+def test_preset_gives_what_no_option_does(tmp_path, video):
+    events = simulated(tmp_path, video, '--preset', 'davis346', '--on-threshold', '0.3')
+    settings = PRESETS['davis346']._replace(on_threshold=0.3)
+    assert events == concatenate(simulate_video(video, None, settings))
+
+
+@pytest.mark.parametrize('word, factor', [('auto', AUTO), ('off', OFF), ('3', 3)])
+def test_upsampling_can_be_chosen(tmp_path, video, word, factor):
+    events = simulated(tmp_path, video, '--upsample', word)
+    assert events == concatenate(simulate_video(video, upsample=factor))
+
+
+@pytest.mark.parametrize('word', ['', '0', '-1', 'none', '1.5', '1001'])
+def test_upsampling_that_is_none_is_refused(word):
+    with pytest.raises(SystemExit):
+        main(['simulate', 'a.mp4', '-o', 'a.npz', '--upsample', word])
 
 
 @pytest.mark.parametrize(
@@ -144,6 +201,8 @@ def test_video_becomes_a_recording(shared_data, tmp_path, capsys):
         (['info', 'nothing.npz'], 'nothing.npz is not there'),
         (['run', 'nothing.npz'], 'nothing.npz is not there'),
         (['simulate', 'nothing.mp4', '-o', 'a.npz'], 'nothing.mp4 is not there'),
+        (['simulate', '97', '-o', 'a.npz'], 'camera 97 does not open'),
+        (['simulate', '/', '-o', 'a.npz'], '/ holds no images'),
     ],
 )
 def test_error_is_one_line_that_names_the_cure(argv, words, capsys):
@@ -168,21 +227,11 @@ def test_jsonl_that_cannot_be_written_is_named(recording, capsys):
     assert 'cannot be written' in capsys.readouterr().err
 
 
-def test_threshold_without_sense_is_refused(shared_data, tmp_path, capsys):
-    assert (
-        main(
-            [
-                'simulate',
-                str(shared_data / 'videos' / 'neutral_to_smile.mp4'),
-                '-o',
-                str(tmp_path / 'a.npz'),
-                '--on-threshold',
-                '0',
-            ]
-        )
-        == 1
-    )
+def test_threshold_without_sense_is_refused(video, tmp_path, capsys):
+    out = tmp_path / 'a.npz'
+    assert main(['simulate', video, '-o', str(out), '--on-threshold', '0']) == 1
     assert 'thresholds' in capsys.readouterr().err
+    assert not out.exists()
 
 
 @pytest.mark.parametrize('size', ['346', '0x5', 'axb', '346x'])
@@ -245,7 +294,7 @@ def test_traceback_shows_all_of_an_error():
 
 
 def test_unexpected_error_is_one_line(monkeypatch, capsys):
-    monkeypatch.setattr('cs3d_ros.cli.open_source', lambda path: 1 / 0)
+    monkeypatch.setattr('cs3d_ros.cli.recordings.open_source', lambda path: 1 / 0)
     assert main(['info', 'a.npz']) == 1
     said = capsys.readouterr().err
     assert 'unexpected ZeroDivisionError' in said and said.count('\n') == 1

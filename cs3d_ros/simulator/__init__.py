@@ -18,7 +18,7 @@ from cs3d_ros.simulator.sources import (
     open_frames,
 )
 from cs3d_ros.simulator.upsample import AUTO, OFF, Upsampler
-from cs3d_ros.simulator.video import EventCamera, open_source, simulate_video
+from cs3d_ros.simulator.video import EventCamera, open_source, simulate_frames, simulate_video
 
 __all__ = [
     'AUTO',
@@ -39,5 +39,6 @@ __all__ = [
     'dimmed',
     'open_frames',
     'open_source',
+    'simulate_frames',
     'simulate_video',
 ]

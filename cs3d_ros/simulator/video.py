@@ -9,7 +9,7 @@ import numpy as np
 from cs3d_ros.events import EventBatch, Recording, RecordingError, concatenate, open_recording
 from cs3d_ros.events.recordings import identify
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
-from cs3d_ros.simulator.sources import ImageFolder, Video, VideoError, open_frames
+from cs3d_ros.simulator.sources import FrameSource, ImageFolder, Video, VideoError, open_frames
 from cs3d_ros.simulator.upsample import AUTO, Upsampler
 
 
@@ -108,11 +108,22 @@ def simulate_video(
         If the source is no video of at least two frames.
     """
     with open_frames(source, fps) as frames:
-        camera = EventCamera(*(size or frames.info[:2]), settings, seed, upsample)
-        for frame, t_ns in frames:
-            batch = camera.push(frame, t_ns)
-            if t_ns:
-                yield batch
+        yield from simulate_frames(frames, size, settings, seed, upsample)
+
+
+def simulate_frames(
+    frames: FrameSource,
+    size: Optional[Tuple[int, int]] = None,
+    settings: PixelSettings = PixelSettings(),
+    seed: int = 0,
+    upsample: int = AUTO,
+) -> Iterator[EventBatch]:
+    """Return the events of an open source, as `simulate_video` does of a closed one."""
+    camera = EventCamera(*(size or frames.info[:2]), settings, seed, upsample)
+    for frame, t_ns in frames:
+        batch = camera.push(frame, t_ns)
+        if t_ns:
+            yield batch
 
 
 class _SimulatedRecording(Recording):
