@@ -22,6 +22,9 @@ SMALLEST_PX = 32  # side of a frame in which flow means anything
 LEFT_SHARE, LEFT_PX = 0.25, 1.0
 CUT = 0.6  # share of trusted pixels; cuts of the clips tried leave .36 at most, motion .91
 BLACK_DN = 5.0  # keeps the logarithm of black finite
+# A linear one blurs what lies between pixels, and edges that are sharp at each frame and soft in
+# between fire by that alone, in the rhythm of the frames.
+WARP = cv2.INTER_CUBIC
 
 
 class Upsampler:
@@ -130,13 +133,11 @@ class Upsampler:
         """Return a picture moved by a share of the flow that begins at it."""
         x, y = self._pixels(picture.shape)
         share = np.float32(share)
-        # Cubic: a linear one blurs what lies between pixels, and edges that are sharp at each
-        # frame and soft in between fire by that alone, in the rhythm of the frames.
         return cv2.remap(
             picture,
             x - share * flow[:, :, 0],
             y - share * flow[:, :, 1],
-            cv2.INTER_CUBIC,
+            WARP,
             borderMode=cv2.BORDER_REPLICATE,
         )
 
