@@ -134,11 +134,9 @@ class Studio:
         act = self.performance(plan)
         rng = np.random.default_rng([plan.seed, 5, plan.index])
         scene = self.stage.set_up(self.look(plan), act, rng)
-        arrays = record(self.stage, scene, act, rng)
-        arrays['truth_expression'] = np.array(
-            [EXPRESSIONS.index(e) for e in act.expression], np.uint8
-        )
-        return arrays
+        events, truth = record(self.stage, scene, act, rng)
+        arrays = {name: getattr(events, name) for name in ('x', 'y', 't', 'p', 'width', 'height')}
+        return dict(arrays, **{'truth_' + name: value for name, value in vars(truth).items()})
 
 
 def segment_entry(segment) -> dict:

@@ -174,7 +174,7 @@ def test_float_light_has_no_steps(studio, clip):
     plan, _ = clip
     act = studio.performance(plan)
     scene = studio.stage.set_up(studio.look(plan), act, np.random.default_rng(0))
-    frame, _, _ = next(studio.stage.film(scene, act))
+    frame, *_ = next(studio.stage.film(scene, act))
     assert frame.dtype == np.float32 and len(np.unique(frame)) > 4 * 256
     assert 0.0 <= frame.min() and frame.max() <= 255.0
 
@@ -198,7 +198,7 @@ def test_events_gather_at_the_onset(studio):
         act.weights[name][:] = 0.0
     rng = np.random.default_rng(0)
     scene = studio.stage.set_up(studio.look(plan), act, rng)
-    times = record(studio.stage, scene, act, rng)['t'] / 1e9
+    times = record(studio.stage, scene, act, rng)[0].t / 1e9
     segment = act.segments[0]
     onset = ((times > segment.onset_start_s - 0.1) & (times < segment.apex_start_s + 0.1)).mean()
     before = (times < segment.onset_start_s - 0.1).mean()

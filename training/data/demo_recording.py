@@ -13,7 +13,6 @@ from pathlib import Path
 import numpy as np
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events import EventBatch
 from cs3d_ros.events.recordings import write_recording
 from cs3d_ros.simulator.pixel import PixelSettings
 from training.data.materials import draw_look
@@ -22,7 +21,7 @@ from training.data.scene import record
 from training.synthesize import LICENCES, Studio, segment_entry, split_skins
 
 SENSOR = (240, 180)  # of the DAVIS240; small, so that the file is
-SQUARE_PX = 118.0
+FACE_PX = 118.0
 DURATION_S = 13.5
 TIMELINE = (
     Segment('happy', '', 1.6, 2.15, 3.5, 4.1),
@@ -34,18 +33,18 @@ THRESHOLD = 0.25  # keeps the file below 3 MB
 
 
 def make(seed: int, assets=None) -> tuple:
-    """Return (arrays of the recording, its ground truth as a dict)."""
+    """Return (events of the recording, its ground truth as a dict)."""
     width, height = SENSOR
     studio = Studio(assets, width, height)
     rng = np.random.default_rng([seed, 9])
     look = draw_look('demo', split_skins(studio.model.assets.skins)['test'], studio.model, rng)
     act = act_out(list(TIMELINE), DURATION_S, [], rng)
-    scene = studio.stage.set_up(look, act, rng, SQUARE_PX)
-    scene = replace(scene, pixels=PixelSettings(THRESHOLD, THRESHOLD), gamma=1.0, noise_hz=0.02)
-    arrays = record(studio.stage, scene, act, rng)
+    scene = studio.stage.set_up(look, act, rng, face_px=FACE_PX)
+    scene = replace(scene, pixels=PixelSettings(THRESHOLD, THRESHOLD), gamma=1.0)
+    events, shown = record(studio.stage, scene, act, rng)
     step = int(BOX_EVERY_S * FRAME_RATE_HZ)
     boxes = [
-        [round(k / FRAME_RATE_HZ, 3)] + [round(float(v), 1) for v in arrays['truth_box'][k]]
+        [round(k / FRAME_RATE_HZ, 3)] + [round(float(v), 1) for v in shown.box[k]]
         for k in range(0, len(act), step)
     ]
     segments = [
@@ -64,7 +63,7 @@ def make(seed: int, assets=None) -> tuple:
         'width': width,
         'height': height,
         'duration_s': DURATION_S,
-        'events': int(len(arrays['t'])),
+        'events': len(events),
         'contrast_threshold': THRESHOLD,
         'skin': look.skin,
         'segments': segments,
@@ -72,7 +71,7 @@ def make(seed: int, assets=None) -> tuple:
         'licences': LICENCES,
         'notice': (studio.model.assets.folder / 'ict_facekit' / 'LICENSE').read_text(),
     }
-    return arrays, truth
+    return events, truth
 
 
 def main(arguments: list | None = None) -> int:
@@ -85,9 +84,8 @@ def main(arguments: list | None = None) -> int:
     parser.add_argument('--assets', help='folder of ict_facekit/ and skins/')
     options = parser.parse_args(arguments)
     try:
-        arrays, truth = make(options.seed, options.assets)
-        batch = EventBatch(*(arrays[name] for name in 'xytp'), *SENSOR)
-        write_recording(options.output, [batch], *SENSOR)
+        events, truth = make(options.seed, options.assets)
+        write_recording(options.output, [events], *SENSOR)
     except Cs3dError as error:
         print(error, file=sys.stderr)
         return 1

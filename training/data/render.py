@@ -10,6 +10,7 @@ from training.data.kernels import SAMPLES, SHADOW_GRID
 
 RING_MM = (4.5, 11.0)  # radii at which hollows are felt
 MOUTH_SHUT_MM = 0.9  # a smaller lip gap hides the inside (lips at rest are 0.76 apart)
+HIDDEN_MM = 6.0  # a landmark that far behind what is seen there is hidden
 PIVOT_MM = np.array([0.0, -85.0, 5.0], np.float32)  # the head turns about the top of the neck
 
 
@@ -254,11 +255,28 @@ class Renderer:
         self, shape: np.ndarray, index: np.ndarray, pose: Pose, camera: Camera
     ) -> np.ndarray:
         """Return where vertices of the head fall in the picture, (n, 2) px."""
+        x, y, _ = self._place(shape, index, pose, camera)
+        return np.stack([x, y], axis=-1)
+
+    def seen(self, shape: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
+        """Return bool (68,): landmarks of the picture just drawn that nothing hides."""
+        x, y, depth = self._place(shape, self.model.landmarks, pose, camera)
+        height, width = self._depth.shape
+        column = (x * SAMPLES).astype(int)
+        row = (y * SAMPLES).astype(int)
+        inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
+        nearest = self._depth[np.where(inside, row, 0), np.where(inside, column, 0)]
+        return inside & (nearest * (depth - HIDDEN_MM) <= 1.0)
+
+    def _place(self, shape, index, pose, camera) -> tuple:
+        """Return where vertices of the head fall in the picture: x, y in px, depth in mm."""
         follow = self.model.follow[index][:, None]
         turned = (shape[index] - PIVOT_MM) @ pose.rotation().T + PIVOT_MM + pose.head_mm
         place = follow * turned + (1 - follow) * (shape[index] + pose.body_mm)
-        scale = camera.focal_px / (camera.distance_mm - place[:, 2])
-        return np.stack(
-            [camera.centre[0] + place[:, 0] * scale, camera.centre[1] - place[:, 1] * scale],
-            axis=-1,
+        depth = camera.distance_mm - place[:, 2]
+        scale = camera.focal_px / depth
+        return (
+            camera.centre[0] + place[:, 0] * scale,
+            camera.centre[1] - place[:, 1] * scale,
+            depth,
         )

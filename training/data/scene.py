@@ -5,18 +5,20 @@ from dataclasses import dataclass
 import cv2
 import numpy as np
 
+from cs3d_ros.events import EventBatch
 from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
 from training.data.assets import DISPLAY_GAMMA
+from training.data.clips import Truth
 from training.data.faces import FaceModel, head_shape
 from training.data.furrows import FurrowLayer
 from training.data.materials import Look, Painter, spectacles
 from training.data.performance import FRAME_RATE_HZ, Performance
 from training.data.render import SAMPLES, Camera, Light, Pose, Renderer
 from training.data.textures import background
+from training.data.world import ACTED, CONDITIONS, Condition, Ingredients
 
-SQUARE_PX = (95.0, 230.0)  # side of the face square in the picture
 DISTANCE_MM = (450.0, 1100.0)
 THRESHOLD = (0.12, 0.35)  # contrast thresholds, natural log units
 VIDEO_THRESHOLD = (0.1, 0.25)  # display values have 1 / 2.2 of the contrast of light
@@ -24,7 +26,6 @@ THRESHOLD_SKEW = 0.06  # deviation of ln(ON / OFF)
 VIDEO_SHARE = 0.5  # of clips see display values (as a simulator behind a video does)
 FACE_DN = (45.0, 150.0)  # exposure: the face's mean, DN of linear light
 VIDEO_FACE_DN = (95.0, 185.0)  # the same in display values
-NOISE_HZ = (0.01, 0.3)  # background activity per pixel, where there is any
 LENS_PX = (0.0, 0.9)  # blur of the lens, sigma
 PAD_PX = 24  # how much larger than the picture the background is
 TEXELS_PER_MM = 2.05  # of the skin texture in the middle of the face
@@ -47,7 +48,6 @@ class Scene:
     gain: float  # DN per unit of light
     gamma: float  # 1: linear light; 2.2: display values
     pixels: PixelSettings
-    noise_hz: float
     lens_px: float
 
 
@@ -65,7 +65,9 @@ class Stage:
         look: Look,
         act: Performance,
         rng: np.random.Generator,
-        square_px: float | None = None,
+        condition: Condition = CONDITIONS['standard'],
+        ingredients: Ingredients = Ingredients(),
+        face_px: float | None = None,
     ) -> Scene:
         """
         Return a scene around a person; camera, light, room and sensor are drawn.
@@ -76,13 +78,18 @@ class Stage:
         act : Performance
             Its first frame sets the exposure and where the face stands.
         rng : np.random.Generator
-        square_px : float, optional
-            Side of the face square in the picture.
+        condition : Condition
+            How the clip is watched.
+        ingredients : Ingredients
+            What is left out changes nothing else.
+        face_px : float, optional
+            Side of the face square in the picture; drawn from the condition if not given.
         """
         model = self.model
         head = head_shape(model, look.coefficients, look.hair_mm)
         self._renderer.rest(head.vertices)
-        side = float(square_px or rng.uniform(*SQUARE_PX) * min(self.width, self.height) / 256)
+        side = float(rng.uniform(*condition.face_px) * self.height / 256)
+        side = float(face_px or side)
         camera = self._frame_face(head, act, side, rng)
         texels_per_px = TEXELS_PER_MM * FACE_MM * MARGIN / side
         blur = 0.5 * texels_per_px / SAMPLES
@@ -107,10 +114,9 @@ class Stage:
             1.0,
             DISPLAY_GAMMA if video else 1.0,
             PixelSettings(float(level * skew), float(level / skew)),
-            float(np.exp(rng.uniform(*np.log(NOISE_HZ)))) if rng.random() < 0.5 else 0.0,
             float(rng.uniform(*LENS_PX)),
         )
-        picture, box, _ = self._film_frame(draft, act, 0)
+        picture, box, _, _ = self._film_frame(draft, act, 0)
         x, y, w, h = (int(v) for v in box)
         face = picture[max(0, y + h // 4) : y + 3 * h // 4, max(0, x + w // 4) : x + 3 * w // 4]
         wanted = rng.uniform(*(VIDEO_FACE_DN if video else FACE_DN))
@@ -121,16 +127,16 @@ class Stage:
         )
 
     def film(self, scene: Scene, act: Performance):
-        """Yield (frame float32 DN, box (4,), landmarks (68, 2)) for each frame of the clip."""
+        """Yield (frame float32 DN, box (4,), landmarks (68, 2), visible share) per frame."""
         for k in range(len(act)):
-            light, box, landmarks = self._film_frame(scene, act, k)
+            light, box, landmarks, visible = self._film_frame(scene, act, k)
             if scene.lens_px > 0.3:
                 light = cv2.GaussianBlur(light, (0, 0), scene.lens_px)
             light *= np.float32(scene.gain)
             np.minimum(light, 255.0, out=light)
             if scene.gamma != 1.0:
                 light = 255.0 * (light / np.float32(255.0)) ** np.float32(1 / scene.gamma)
-            yield light, box, landmarks
+            yield light, box, landmarks, visible
 
     def _film_frame(self, scene: Scene, act: Performance, k: int) -> tuple:
         weights = {name: float(values[k]) for name, values in act.weights.items()}
@@ -151,7 +157,13 @@ class Stage:
             scene.look.long_hair,
             scene.lines,
         )
-        return (picture,) + self._truth(shape, pose, scene.camera)
+        box, landmarks = self._truth(shape, pose, scene.camera)
+        return (
+            picture,
+            box,
+            landmarks,
+            float(self._renderer.seen(shape, pose, scene.camera).mean()),
+        )
 
     def _truth(self, shape: np.ndarray, pose: Pose, camera: Camera) -> tuple:
         landmarks = self._renderer.project(shape, self.model.landmarks, pose, camera)
@@ -171,47 +183,43 @@ class Stage:
         return Camera(self.width, self.height, focal, distance, tuple(wanted - middle))
 
 
-def record(stage: Stage, scene: Scene, act: Performance, rng: np.random.Generator) -> dict:
-    """Return the arrays of a clip: the events, and the truth per frame."""
+def record(
+    stage: Stage, scene: Scene, act: Performance, rng: np.random.Generator
+) -> tuple[EventBatch, Truth]:
+    """
+    Return the events of a clip, and its ground truth per frame.
+
+    Parameters
+    ----------
+    stage : Stage
+    scene : Scene
+    act : Performance
+    rng : np.random.Generator
+        Seeds the sensor's noise.
+    """
     pixels = PixelModel(stage.width, stage.height, scene.pixels)
     times = (np.arange(len(act)) * 1_000_000_000 // FRAME_RATE_HZ).astype(np.int64)
-    batches, boxes, landmarks = [], [], []
-    for t_ns, (frame, box, marks) in zip(times, stage.film(scene, act)):
+    batches, boxes, landmarks, visible = [], [], [], []
+    for t_ns, (frame, box, marks, seen) in zip(times, stage.film(scene, act)):
         batches.append(pixels.push(frame, int(t_ns)))
         boxes.append(box)
         landmarks.append(marks)
-    events = {name: np.concatenate([getattr(b, name) for b in batches]) for name in 'xytp'}
-    events = _with_noise(events, scene.noise_hz, stage, int(times[-1]), rng)
-    return dict(
-        events,
-        width=np.int64(stage.width),
-        height=np.int64(stage.height),
-        truth_t_ns=times,
-        truth_box=np.array(boxes, np.float32),
-        truth_landmarks=np.array(landmarks, np.float32),
-        truth_intensity=act.intensity.astype(np.float32),
-        truth_pose=act.pose.astype(np.float32),
+        visible.append(seen)
+    events = EventBatch(
+        *(np.concatenate([getattr(batch, name) for batch in batches]) for name in 'xytp'),
+        stage.width,
+        stage.height,
     )
-
-
-def _with_noise(
-    events: dict, rate_hz: float, stage: Stage, end_ns: int, rng: np.random.Generator
-) -> dict:
-    count = rng.poisson(rate_hz * stage.width * stage.height * end_ns / 1e9)
-    if not count:
-        return events
-    noise = {
-        'x': rng.integers(stage.width, size=count),
-        'y': rng.integers(stage.height, size=count),
-        't': rng.integers(end_ns, size=count),
-        'p': rng.integers(2, size=count),
-    }
-    merged = {
-        name: np.concatenate([events[name], noise[name].astype(events[name].dtype)])
-        for name in 'xytp'
-    }
-    order = np.argsort(merged['t'], kind='stable')
-    return {name: column[order] for name, column in merged.items()}
+    return events, Truth(
+        t_ns=times,
+        expression=np.array([ACTED.index(name) for name in act.expression], np.uint8),
+        intensity=act.intensity.astype(np.float32),
+        action_units=getattr(act, 'action_units', np.zeros((len(act), 0), np.float32)),
+        landmarks=np.array(landmarks, np.float32),
+        box=np.array(boxes, np.float32),
+        pose=act.pose.astype(np.float32),
+        visible=np.array(visible, np.float32),
+    )
 
 
 def _pose(act: Performance, k: int) -> Pose:
