@@ -1,4 +1,4 @@
-"""From a folder of synthetic recordings to labelled windows of event frames.
+"""From folders of recorded clips to labelled windows of event frames.
 
 A window is one clip of the network: as many consecutive periods as it reads. Frames are made by
 the very functions of the robot, around the true face box, shifted and scaled as a tracker would.
@@ -6,17 +6,18 @@ The label says what the window shows *changing*: the expression that the face mo
 its expression does not change (it is still, holds an apex, blinks, talks, moves its head).
 """
 
-import json
-from pathlib import Path
-from typing import NamedTuple
+import threading
+from collections import OrderedDict
+from functools import partial
+from typing import Callable, NamedTuple
 
 import numpy as np
 
-from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator
 from cs3d_ros.face import Box, box_of_landmarks, face_square
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
+from training.data.clips import ClipSet, DataError
 
 CLIP_FRAMES = 16
 LABELS = EXPRESSIONS + ('unchanged',)
@@ -28,10 +29,7 @@ SHOWN, HIDDEN = 0.5, 0.1
 LINGER_NS = 200_000_000
 TRACKER_LAG_NS = 130_000_000
 SHORTEST_LEAD_NS = 130_000_000  # of a window before whose start nothing was recorded: 4 periods
-
-
-class DataError(Cs3dError):
-    """A data set that cannot be read as one."""
+EVENTS_IN_MEMORY = 300_000_000  # 4 GB, 13 bytes each; a set of 4,000 clips may have more
 
 
 class Transition(NamedTuple):
@@ -39,7 +37,7 @@ class Transition(NamedTuple):
 
     start_ns: int
     end_ns: int
-    target: int  # index into LABELS, never UNCHANGED
+    target: int | None  # index into LABELS, never UNCHANGED; None where no label names it
 
     def shown(self, start_ns: int, end_ns: int) -> float:
         """Return the share of the transition that lies within [start_ns, end_ns)."""
@@ -49,11 +47,12 @@ class Transition(NamedTuple):
 
 def transitions_of(segments) -> list[Transition]:
     """
-    Return what the segments of a manifest show changing, in order.
+    Return what the segments of a clip show changing, in order.
 
     A segment rises from ``onset_start_ns`` to ``apex_start_ns`` and falls back to neutral from
     ``offset_start_ns`` to ``offset_end_ns``, unless the next one begins before it has fallen: then
-    the face goes directly from one expression to the other.
+    the face goes directly from one expression to the other. Expressions that no label names
+    (contempt) are moved to all the same, so that their windows are not taken for unchanged ones.
     """
     transitions = []
     segments = sorted(
@@ -61,7 +60,8 @@ def transitions_of(segments) -> list[Transition]:
         key=lambda segment: segment['onset_start_ns'],
     )
     for segment, following in zip(segments, segments[1:] + [None]):
-        target = EXPRESSIONS.index(segment['expression'])
+        named = segment['expression'] in EXPRESSIONS
+        target = EXPRESSIONS.index(segment['expression']) if named else None
         transitions.append(Transition(segment['onset_start_ns'], segment['apex_start_ns'], target))
         if following is None or following['onset_start_ns'] >= segment['offset_end_ns']:
             transitions.append(
@@ -120,43 +120,68 @@ def draw_variation(rng: np.random.Generator) -> Variation:
 
 
 class Clip:
-    """One recording with its truth, in memory."""
+    """
+    One recording with its truth.
+
+    Parameters
+    ----------
+    read : callable
+        Takes nothing, returns the EventBatch.
+    truth_t_ns : np.ndarray [shape=(F,), dtype=int64]
+    boxes : np.ndarray [shape=(F, 4)]
+        The face at those times.
+    identity : str
+    transitions : list of Transition
+    """
 
     def __init__(
         self,
-        events: EventBatch,
+        read: Callable[[], EventBatch],
         truth_t_ns: np.ndarray,
         boxes: np.ndarray,
         identity: str,
         transitions: list[Transition],
     ):
-        self.events, self.truth_t_ns, self._boxes = events, truth_t_ns, boxes
+        self._read, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
         self.identity, self.transitions = identity, transitions
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
+
+    @property
+    def events(self) -> EventBatch:
+        """All events."""
+        return self._read()
 
     def box(self, t_ns: float) -> Box:
         """Return the true face box at a time."""
         return Box(*(float(np.interp(t_ns, self.truth_t_ns, column)) for column in self._boxes.T))
 
     def label(self, end_ns: float, window_ns: float) -> int | None:
-        """Return the label of the window that ends at end_ns."""
-        return label_of(self.transitions, end_ns - window_ns, end_ns)
+        """Return the label of the window that ends at end_ns, by what was recorded of it."""
+        return label_of(self.transitions, max(self.start_ns, end_ns - window_ns), end_ns)
 
 
-def load_clip(path: Path, entry: dict) -> Clip:
-    """Return the clip of a manifest's entry; DataError if the file is none."""
-    try:
-        with np.load(path) as archive:
-            events = EventBatch(
-                *(archive[name] for name in 'xytp'), int(archive['width']), int(archive['height'])
-            )
-            t_ns, landmarks = archive['truth_t_ns'], archive['truth_landmarks']
-    except (OSError, KeyError, ValueError) as error:
-        raise DataError(
-            '{} is no clip with truth, make the data set again: {}'.format(path, error)
-        ) from error
-    boxes = np.array([box_of_landmarks(points) for points in landmarks])
-    return Clip(events, t_ns, boxes, entry['identity'], transitions_of(entry['segments']))
+class Shelf:
+    """Clips' events, of which those asked for last stay in memory; threads may share it."""
+
+    def __init__(self, most_events: int = EVENTS_IN_MEMORY):
+        self._most, self._count = most_events, 0
+        self._kept, self._lock = OrderedDict(), threading.Lock()
+
+    def read(self, clips: ClipSet, index: int) -> EventBatch:
+        """Return the events of a clip."""
+        key = (clips.folder, index)
+        with self._lock:
+            if key in self._kept:
+                self._kept.move_to_end(key)
+                return self._kept[key]
+        events = clips[index].events
+        with self._lock:
+            if key not in self._kept:
+                self._kept[key] = events
+                self._count += len(events)
+            while self._count > self._most:
+                self._count -= len(self._kept.popitem(last=False)[1])
+        return events
 
 
 class Window(NamedTuple):
@@ -180,16 +205,17 @@ def cut_window(
     A frame uses the true box of TRACKER_LAG_NS before, as a tracker that averages lags behind.
     """
     clip, period_ns = window.clip, settings.period_ns * variation.pace
+    events = clip.events
     start_ns = window.end_ns - CLIP_FRAMES * period_ns
     edges = start_ns + period_ns * np.arange(CLIP_FRAMES + 1)
-    cuts = np.searchsorted(clip.events.t, np.round(edges).astype(np.int64))
+    cuts = np.searchsorted(events.t, np.round(edges).astype(np.int64))
     accumulator = SquareAccumulator(settings)
     frames = np.empty((CLIP_FRAMES, settings.size, settings.size), np.uint8)
     for i, (first, last) in enumerate(zip(cuts[:-1], cuts[1:])):
         if i >= variation.blank:
             box = clip.box(edges[i] - TRACKER_LAG_NS)
             square = _varied(face_square(box, margin), variation)
-            for batch in _gained(clip.events[int(first) : int(last)], variation.gain, rng):
+            for batch in _gained(events[int(first) : int(last)], variation.gain, rng):
                 accumulator.add(batch, square)
         frames[i] = accumulator.take()
     if variation.noise:
@@ -228,48 +254,70 @@ def _noisy(frames, noise, step, rng):
 
 class DataSet:
     """
-    The clips of one split of one or more data-set folders, in memory.
+    The clips of one split of one or more data-set folders.
 
     Parameters
     ----------
     folders : path or list of paths
-        Each holds ``manifest.json`` and ``clips/``, and may still be growing.
+        Each holds shards, as training.synthesize writes them, and may still be growing.
     split : str
         ``train``, ``val`` or ``test``; no identity is in two of them.
 
     Raises
     ------
     DataError
-        If a manifest or a clip is missing or damaged, an identity stands in two splits, or an
+        If there are no shards or one is damaged, an identity stands in two splits, or an
         expression is never moved to.
     """
 
     def __init__(self, folders, split: str, settings: FrameSettings = FrameSettings()):
-        self.folders = list(folders) if isinstance(folders, (list, tuple)) else [folders]
+        folders = list(folders) if isinstance(folders, (list, tuple)) else [folders]
         self.split, self.settings = split, settings
         self.window_ns = CLIP_FRAMES * settings.period_ns
         self.clips = []
+        self._sets = [ClipSet(folder) for folder in folders]
+        self._taken = [0] * len(folders)  # entries of each set
+        self._split_of = {}  # identity -> split
+        self._shelf = Shelf()
         self._by_target = [[] for _ in range(UNCHANGED)]
-        self._loaded = set()
         self.take_in()
         for name, found in zip(EXPRESSIONS, self._by_target):
             if not found:
                 raise DataError(
-                    '{}, split {}: no face moves to {}'.format(self.folders, split, name)
+                    '{}, split {}: no face moves to {}: make more clips'.format(
+                        ', '.join(map(str, folders)), split, name
+                    )
                 )
 
     def take_in(self) -> int:
-        """Load the clips that the manifests list by now; return how many were new."""
-        entries = read_manifests(self.folders)
+        """Take in the clips that the folders hold by now; return how many of them were new."""
         before = len(self.clips)
-        for path, entry in entries:
-            if entry['split'] == self.split and path not in self._loaded:
-                self._loaded.add(path)
-                clip = load_clip(path, entry)
-                self.clips.append(clip)
-                for transition in clip.transitions:
-                    self._by_target[transition.target].append((clip, transition))
+        for k, clips in enumerate(self._sets):
+            clips.take_in()
+            for index in range(self._taken[k], len(clips)):
+                self._check_identity(clips.folder, clips.entries[index])
+                if clips.entries[index]['split'] == self.split:
+                    self._add(clips, index)
+            self._taken[k] = len(clips)
         return len(self.clips) - before
+
+    def _check_identity(self, folder, entry):
+        identity, split = entry['identity'], entry['split']
+        if self._split_of.setdefault(identity, split) != split:
+            raise DataError(
+                '{}: identity {} stands in two splits, {} and {}: leave out one of the '
+                'sets'.format(folder, identity, self._split_of[identity], split)
+            )
+
+    def _add(self, clips, index):
+        entry, truth = clips.entries[index], clips.truth(index)
+        read = partial(self._shelf.read, clips, index)
+        transitions = transitions_of(entry['segments'])
+        clip = Clip(read, truth.t_ns, truth.box, entry['identity'], transitions)
+        self.clips.append(clip)
+        for transition in transitions:
+            if transition.target is not None:
+                self._by_target[transition.target].append((clip, transition))
 
     def draw(self, label: int, rng: np.random.Generator, window_ns: float | None = None) -> Window:
         """Return a random window of a label."""
@@ -281,8 +329,9 @@ class DataSet:
             else:
                 found = self._by_target[label]
                 clip, transition = found[rng.integers(len(found))]
-                low, high = transition.start_ns, transition.end_ns + LINGER_NS
-            end_ns = int(rng.uniform(low, min(high, clip.end_ns)))
+                low = max(transition.start_ns, clip.start_ns + SHORTEST_LEAD_NS)
+                high = transition.end_ns + LINGER_NS
+            end_ns = int(rng.uniform(low, max(low, min(high, clip.end_ns))))
             if clip.label(end_ns, window_ns) == label:
                 return Window(clip, end_ns, label)
         raise DataError(
@@ -332,7 +381,7 @@ class DataSet:
             for transition in clip.transitions:
                 end_ns = -(-transition.end_ns // period_ns) * period_ns
                 label = clip.label(end_ns, self.window_ns)
-                if end_ns <= clip.end_ns and label == transition.target:
+                if end_ns <= clip.end_ns and label is not None and label == transition.target:
                     windows.append(Window(clip, end_ns, label))
         for _ in range(len(windows) // UNCHANGED):
             drawn = self.draw(UNCHANGED, rng)
@@ -340,32 +389,3 @@ class DataSet:
             if drawn.clip.label(end_ns, self.window_ns) == UNCHANGED:
                 windows.append(Window(drawn.clip, end_ns, UNCHANGED))
         return windows
-
-
-def read_manifests(folders) -> list[tuple[Path, dict]]:
-    """Return path and entry of each clip that data-set folders list, checked."""
-    listed = [
-        (Path(folder) / entry['file'], entry)
-        for folder in folders
-        for entry in _read_manifest(Path(folder) / 'manifest.json')
-    ]
-    split_of = {}
-    for path, entry in listed:
-        if split_of.setdefault(entry['identity'], entry['split']) != entry['split']:
-            raise DataError('{}: identity {} stands in two splits'.format(path, entry['identity']))
-    return listed
-
-
-def _read_manifest(path):
-    try:
-        entries = json.loads(path.read_text())['clips']
-    except (OSError, ValueError, KeyError, TypeError) as error:
-        raise DataError(
-            '{} is no manifest of a data set, make one with python -m '
-            'training.synthesize: {}'.format(path, error)
-        ) from error
-    for entry in entries:
-        lacking = {'file', 'identity', 'split', 'segments'} - set(entry)
-        if lacking:
-            raise DataError('{}: a clip lacks {}'.format(path, ', '.join(sorted(lacking))))
-    return entries

@@ -17,12 +17,12 @@ from cs3d_ros.events import FrameSettings, concatenate
 from cs3d_ros.inference import open_engine
 from cs3d_ros.inference.emotion import NEUTRAL
 from cs3d_ros.simulator.video import simulate_video
+from training.data.clips import DataError
 from training.dataset import (
     CLIP_FRAMES,
     LABELS,
     UNCHANGED,
     Clip,
-    DataError,
     Transition,
     Window,
     cut_window,
@@ -49,7 +49,7 @@ def load_video(folder: Path, name: str, labels: dict, boxes: list) -> Clip:
     )
     times = CLOCK_NS + np.round(np.arange(len(boxes)) * 1e9 / labels['fps']).astype(np.int64)
     transitions = [_transition(t, labels['intervals']) for t in labels.get('transitions', [])]
-    return Clip(shifted, times, np.array(boxes, float), name, transitions)
+    return Clip(lambda: shifted, times, np.array(boxes, float), name, transitions)
 
 
 def _transition(entry, intervals):

@@ -1,27 +1,25 @@
-import json
-
 import numpy as np
 import pytest
 
 pytest.importorskip('torch')
 
-from fabricated import MS, write_set
+from fabricated import MS, make_clip, make_segment, make_set, write_set
 
 from cs3d_ros.events import EventBatch, SquareAccumulator
 from cs3d_ros.face import Box, face_square
+from training.data.clips import ClipSet, DataError, RecordedClip, write_shard
 from training.dataset import (
     CLIP_FRAMES,
     LABELS,
     UNCHANGED,
     Clip,
-    DataError,
     DataSet,
+    Shelf,
     Transition,
     Variation,
     Window,
     cut_window,
     label_of,
-    read_manifests,
     transitions_of,
 )
 
@@ -113,7 +111,7 @@ def test_gain_scales_the_number_of_events(data):
 
 def test_noise_hits_cells_that_nothing_moved_in(data):
     empty = EventBatch.empty(160, 160)
-    clip = Clip(empty, np.array([0, 10**10]), np.array([[40, 30, 80, 100]] * 2), 'a', [])
+    clip = Clip(lambda: empty, np.array([0, 10**10]), np.array([[40, 30, 80, 100]] * 2), 'a', [])
     frames = cut_window(
         Window(clip, 1000 * MS, UNCHANGED),
         variation=Variation(noise=0.01),
@@ -166,62 +164,113 @@ def test_splits_share_no_identity(folder):
     assert not (seen[0] & seen[1] or seen[0] & seen[2] or seen[1] & seen[2])
 
 
-def rewritten(folder, tmp_path, change):
-    entries = [entry for _, entry in read_manifests([folder])]
-    change(entries)
-    (tmp_path / 'manifest.json').write_text(json.dumps({'clips': entries}))
-    return tmp_path
+def write_changed(folder, change):
+    """Write the fabricated clips into a shard with their entries changed."""
+    clips = make_set()
+    for clip in clips:
+        change(clip.entry)
+    folder.mkdir(exist_ok=True)
+    write_shard(folder / 'changed.h5', clips)
+    return folder
 
 
-def test_identity_in_two_splits_is_refused(folder, tmp_path):
-    broken = rewritten(folder, tmp_path, lambda e: e[-1].update(identity=e[0]['identity']))
+def test_identity_in_two_splits_is_refused(tmp_path):
+    broken = write_changed(tmp_path / 'set', lambda entry: entry.update(identity='the same'))
+    with pytest.raises(DataError, match='the same stands in two splits'):
+        DataSet(broken, 'train')
+
+
+def test_identity_in_two_splits_of_two_sets_is_refused(folder, tmp_path):
+    other = {'train': 'test', 'val': 'val', 'test': 'train'}
+    swapped = write_changed(tmp_path / 'set', lambda e: e.update(split=other[e['split']]))
     with pytest.raises(DataError, match='two splits'):
-        read_manifests([broken])
+        DataSet([folder, swapped], 'train')
 
 
-def test_entry_without_segments_is_refused(folder, tmp_path):
-    broken = rewritten(folder, tmp_path, lambda e: e[3].pop('segments'))
-    with pytest.raises(DataError, match='lacks segments'):
-        read_manifests([broken])
+def test_damaged_clip_is_named(folder, tmp_path):
+    whole = (folder / 'a.h5').read_bytes()
+    (tmp_path / 'a.h5').write_bytes(whole[: len(whole) // 2])
+    with pytest.raises(DataError, match=r'a\.h5 is no whole shard'):
+        DataSet(tmp_path, 'train')
 
 
-def test_missing_clip_is_refused(folder, tmp_path):
-    with pytest.raises(DataError, match='no clip with truth'):
-        DataSet(rewritten(folder, tmp_path, lambda e: None), 'train')
-
-
-def test_clips_that_appear_later_are_taken_in(folder, tmp_path):
-    (tmp_path / 'clips').symlink_to(folder / 'clips')
-    rewritten(folder, tmp_path, lambda entries: entries.pop(0))
-    data = DataSet(tmp_path, 'train')
+def test_clips_that_appear_later_are_taken_in(tmp_path):
+    write_set(tmp_path / 'set')
+    data = DataSet(tmp_path / 'set', 'train')
     count = len(data.clips)
     assert data.take_in() == 0
-    rewritten(folder, tmp_path, lambda entries: None)
+    late = [
+        make_clip(0, split, 'late ' + split, 'sad', np.random.default_rng(0))
+        for split in ('train', 'test')
+    ]
+    write_shard(tmp_path / 'set' / 'a_late.h5', late)
     assert data.take_in() == 1
     assert len(data.clips) == count + 1
+    assert data.clips[-1].events == late[0].events
 
 
 def test_clips_of_several_folders_are_joined(folder, tmp_path):
-    other = write_set(tmp_path / 'other', clips_per_expression=1)
-    entries = [entry for _, entry in read_manifests([other])]
-    for entry in entries:
-        entry['identity'] += ' of the other set'
-    (other / 'manifest.json').write_text(json.dumps({'clips': entries}))
+    other = write_set(tmp_path / 'other', clips_per_expression=1, suffix=' of the other set')
     assert len(DataSet([folder, other], 'train').clips) == 14 + 7
 
 
-def test_folder_without_manifest_names_the_cure(tmp_path):
+def test_folder_without_shards_names_the_cure(tmp_path):
     with pytest.raises(DataError, match='training.synthesize'):
         DataSet(tmp_path, 'train')
 
 
-def test_split_without_an_expression_is_refused(folder, tmp_path):
-    (tmp_path / 'clips').symlink_to(folder / 'clips')
-
-    def drop(entries):
-        entries[:] = [
-            e for e in entries if 'scared' not in [s['expression'] for s in e['segments']]
-        ]
-
+def test_split_without_an_expression_is_refused(tmp_path):
+    clips = [clip for clip in make_set() if clip.entry['label'] != 'scared']
+    write_shard(tmp_path / 'a.h5', clips)
     with pytest.raises(DataError, match='no face moves to scared'):
-        DataSet(rewritten(folder, tmp_path, drop), 'train')
+        DataSet(tmp_path, 'train')
+
+
+def test_expression_without_a_label_is_neither_trained_on_nor_taken_for_unchanged():
+    transitions = transitions_of([segment('contempt', 1000, 1400, 2200, 2600)])
+    assert [t.target for t in transitions] == [None, NEUTRAL]
+    labels = [
+        label_of(transitions, end * MS - WINDOW, end * MS) for end in (990, 1300, 1500, 2600)
+    ]
+    assert labels == [UNCHANGED, None, None, NEUTRAL]
+
+
+def test_set_with_unlabelled_expressions_gives_windows_of_the_others(folder, tmp_path):
+    proud = make_clip(0, 'train', 'proud one', 'proud', np.random.default_rng(0))
+    write_shard(tmp_path / 'a.h5', [proud])
+    data = DataSet([folder, tmp_path], 'train')
+    windows = data.fixed_windows(np.random.default_rng(0))
+    assert {window.label for window in windows} == set(range(8))
+    assert len(data.clips) == 15
+
+
+def test_what_happened_before_a_clip_began_is_not_shown():
+    """A clip may start in the middle of an onset."""
+    times = np.array([0, 3000 * MS])
+    clip = Clip(None, times, np.zeros((2, 4)), 'a', [Transition(-300 * MS, 100 * MS, HAPPY)])
+    assert clip.label(100 * MS, WINDOW) is None
+    half = Clip(None, times, np.zeros((2, 4)), 'a', [Transition(-200 * MS, 200 * MS, HAPPY)])
+    assert half.label(200 * MS, WINDOW) == HAPPY
+
+
+def test_drawing_copes_with_clips_that_start_and_end_midway(folder, tmp_path):
+    clip = make_clip(0, 'train', 'cut one', 'happy', np.random.default_rng(0))
+    cut = dict(make_segment('happy'), onset_start_ns=-800 * MS, apex_start_ns=-400 * MS)
+    clip.entry.update(segments=[cut, dict(cut, onset_start_ns=2750 * MS, apex_start_ns=3200 * MS)])
+    write_shard(tmp_path / 'a.h5', [RecordedClip(clip.entry, clip.events, clip.truth)])
+    data, rng = DataSet([folder, tmp_path], 'train'), np.random.default_rng(0)
+    for _ in range(50):
+        window = data.draw(HAPPY, rng)
+        assert window.clip.identity != 'cut one'
+        assert window.clip.label(window.end_ns, data.window_ns) == HAPPY
+
+
+def test_shelf_keeps_no_more_events_than_it_may(folder):
+    clips = ClipSet(folder)
+    counts = [len(clips[index].events) for index in range(4)]
+    shelf = Shelf(most_events=counts[1] + counts[2])
+    first, second = (shelf.read(clips, index) for index in (0, 1))
+    assert shelf.read(clips, 1) is second
+    shelf.read(clips, 2)
+    assert shelf.read(clips, 1) is second
+    assert shelf.read(clips, 0) == first and shelf.read(clips, 0) is not first

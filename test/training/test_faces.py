@@ -10,11 +10,8 @@ import pytest
 pytest.importorskip('numba')
 pytest.importorskip('cv2')
 
-from fabricated import write_set
-
 from cs3d_ros.events.recordings import open_recording
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.data import inspect
 from training.data.assets import AssetsError, load_assets
 from training.data.expressions import JAW_LIMIT, MAX_WEIGHT, RECIPES, draw_apex
 from training.data.performance import NUISANCES, perform
@@ -263,14 +260,3 @@ def test_the_folder_of_the_assets_comes_from_the_environment(tmp_path, monkeypat
     monkeypatch.setenv('CS3D_ASSETS', str(tmp_path))
     with pytest.raises(AssetsError, match=str(tmp_path)):
         load_assets()
-
-
-def test_a_data_set_can_be_looked_at(tmp_path, capsys):
-    write_set(tmp_path / 'set')
-    assert inspect.main([str(tmp_path / 'set'), '-o', str(tmp_path / 'look.png')]) == 0
-    assert (tmp_path / 'look.png').is_file() and 'happy' in capsys.readouterr().out
-
-
-def test_a_folder_that_is_no_data_set_is_named(tmp_path, capsys):
-    assert inspect.main([str(tmp_path), '-o', str(tmp_path / 'look.png')]) == 1
-    assert 'manifest.json' in capsys.readouterr().err

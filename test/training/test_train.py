@@ -8,7 +8,8 @@ import torch
 from fabricated import write_set
 
 from training import train as training
-from training.dataset import LABELS, DataError, DataSet
+from training.data.clips import DataError
+from training.dataset import LABELS, DataSet
 from training.metrics import confusion_matrix, judge, scores, wilson_interval
 from training.models import CS3DSettings
 from training.train import (

@@ -9,7 +9,8 @@ pytest.importorskip('cv2')
 
 
 from cs3d_ros.inference.bundle import Bundle
-from training.dataset import LABELS, UNCHANGED, DataError
+from training.data.clips import DataError
+from training.dataset import LABELS, UNCHANGED
 from training.transfer import (
     CLOCK_NS,
     VideoAnswers,
