@@ -1,29 +1,35 @@
-"""The morphable face and its skins, read from outside the repository."""
+"""
+The morphable face and its skins, read from outside the repository.
 
-import os
+``python -m training.data.assets pack`` puts them into the user's cache, once.
+"""
+
+import argparse
+import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
+from rich.progress import Progress
 
 from cs3d_ros import Cs3dError
-
-DEFAULT_FOLDER = Path(__file__).resolve().parents[3] / 'shared' / 'data'
-ENVIRONMENT = 'CS3D_ASSETS'
-DISPLAY_GAMMA = 2.2  # the skins are stored gamma-encoded; light is what the sensor sees
-MESH_FILE = 'ict_facekit/ict_face_light.npz'
-MAPS_FILE = 'skins/ict_maps.npz'
-PARTS = (
-    ('skins/skins', '*_diffuse*_grey.png'),
-    ('skins/brows', 'eyebrow*_alpha.png'),
-    ('skins/irises', '*_eye_grey.png'),
+from training.data.asset_files import (
+    ENVIRONMENT,
+    GET_FACE,
+    GET_SKINS,
+    MESH_FILE,
+    SKIN_PARTS,
+    SKINS_FOLDER,
+    AssetsError,
+    assets_folder,
+    cache_folder,
 )
+from training.data.face_maps import eye_disc, face_maps
 
-
-class AssetsError(Cs3dError):
-    """A file of the morphable face or its skins is missing."""
+DISPLAY_GAMMA = 2.2  # the skins are stored gamma-encoded; light is what the sensor sees
+INNER_LIPS = (5517, 5533)  # vertices of the OBJ files, at the middle of the upper and lower lip
 
 
 @dataclass(frozen=True)
@@ -32,7 +38,8 @@ class Assets:
     Arrays of the morphable face, and the pictures its skin is made of.
 
     Lengths in mm; x to the person's left, y up, z towards the viewer. Texture coordinates are
-    `crop coordinates`: x right, y down, 0..1.
+    `crop coordinates`: x right, y down, 0..1. Without a folder of skins they are painted
+    (training.data.procedural_skin); their names begin with `procedural`.
     """
 
     folder: Path
@@ -53,67 +60,88 @@ class Assets:
     @cached_property
     def skins(self) -> tuple:
         """Names of the skins, sorted."""
-        return self._names(*PARTS[0])
+        return self._names('skins')
 
     @cached_property
     def brows(self) -> tuple:
         """Names of the brows, sorted."""
-        return self._names(*PARTS[1])
+        return self._names('brows')
 
     @cached_property
     def irises(self) -> tuple:
         """Names of the irises, sorted."""
-        return self._names(*PARTS[2])
+        return self._names('irises')
 
     def skin(self, name: str) -> np.ndarray:
         """Return the linear luminance (512, 512) float32, 0..1, of a skin."""
-        return self._picture(PARTS[0][0], name) ** DISPLAY_GAMMA
+        if self._paintbox:
+            return self._paintbox.skin(name)
+        return self._picture('skins', name) ** DISPLAY_GAMMA
 
     def brow(self, name: str) -> np.ndarray:
         """Return the coverage (512, 512) float32, 0..1, of a pair of brows on the skin."""
-        return self._picture(PARTS[1][0], name)
+        return self._paintbox.brow(name) if self._paintbox else self._picture('brows', name)
 
     def iris(self, name: str) -> np.ndarray:
         """Return the linear luminance (128, 128) float32; limbus radius 53.3 px."""
-        return self._picture(PARTS[2][0], name) ** DISPLAY_GAMMA
+        if self._paintbox:
+            return self._paintbox.iris(name)
+        return self._picture('irises', name) ** DISPLAY_GAMMA
 
-    def _names(self, folder: str, pattern: str) -> tuple:
-        return tuple(sorted(path.stem for path in (self.folder / folder).glob(pattern)))
+    @cached_property
+    def _paintbox(self):
+        """What paints where there are no pictures; None where there are."""
+        if (self.folder / SKINS_FOLDER).is_dir():
+            return None
+        from training.data.procedural_skin import Paintbox  # it needs heads, they need Assets
 
-    def _picture(self, folder: str, name: str) -> np.ndarray:
-        path = self.folder / folder / (name + '.png')
+        return Paintbox(self.neutral, self.triangles, self.skin_uv, self.landmarks)
+
+    def _names(self, kind: str) -> tuple:
+        if self._paintbox:
+            return self._paintbox.names[kind]
+        folder, pattern = SKIN_PARTS[kind]
+        names = tuple(sorted(path.stem for path in (self.folder / folder).glob(pattern)))
+        if not names:
+            raise AssetsError(
+                '{}: no {} there; {}, or remove {} to have them painted'.format(
+                    self.folder / folder, pattern, GET_SKINS, self.folder / SKINS_FOLDER
+                )
+            )
+        return names
+
+    def _picture(self, kind: str, name: str) -> np.ndarray:
+        path = self.folder / SKIN_PARTS[kind][0] / (name + '.png')
         picture = cv2.imread(str(path), cv2.IMREAD_GRAYSCALE)
         if picture is None:
-            raise AssetsError('{}: no readable picture there; {}'.format(path, _cure()))
+            raise AssetsError('{}: no readable picture there; {}'.format(path, GET_SKINS))
         return picture.astype(np.float32) / 255.0
-
-
-def assets_folder(folder: str | Path | None = None) -> Path:
-    """Return the folder to read: the argument, else $CS3D_ASSETS, else ../shared/data."""
-    return Path(folder or os.environ.get(ENVIRONMENT) or DEFAULT_FOLDER)
 
 
 def load_assets(folder: str | Path | None = None) -> Assets:
     """
     Return the morphable face and the names of its skins.
 
+    Parameters
+    ----------
+    folder : str or Path, optional
+        Holds ict_facekit/ and perhaps skins/; without it $CS3D_ASSETS, ../shared/data and the
+        user's cache are looked at, in this order.
+
     Raises
     ------
     AssetsError
-        If a file is missing; the message names the file and the cure.
+        If a file is missing or broken; the message names the file and the cure.
     """
     folder = assets_folder(folder)
-    for name in (MESH_FILE, MAPS_FILE):
-        if not (folder / name).is_file():
-            raise AssetsError('{}: not found; {}'.format(folder / name, _cure()))
-    mesh = np.load(folder / MESH_FILE)
-    maps = np.load(folder / MAPS_FILE)
-    neutral = mesh['neutral_mm']
-    step = float(mesh['q_step_mm'])
-    packed = np.full(int(mesh['orig_index'].max()) + 1, -1)
-    packed[mesh['orig_index']] = np.arange(len(neutral))
+    mesh = _read_mesh(folder / MESH_FILE)
+    neutral, step = mesh['neutral_mm'], float(mesh['q_step_mm'])
+    part_names = tuple(str(n) for n in mesh['part_names'])
+    eyes = np.isin(
+        mesh['vert_part'], [part_names.index(n) for n in ('sclera_left', 'sclera_right')]
+    )
     disc = np.zeros((len(neutral), 2), np.float32)
-    disc[packed[maps['sclera_vertex']]] = maps['sclera_disc']
+    disc[eyes] = eye_disc(neutral[eyes])
     assets = Assets(
         folder=folder,
         neutral=neutral,
@@ -125,20 +153,71 @@ def load_assets(folder: str | Path | None = None) -> Assets:
         triangles=mesh['tri'].astype(np.int32),
         triangle_part=mesh['tri_part'],
         vertex_part=mesh['vert_part'],
-        part_names=tuple(str(n) for n in mesh['part_names']),
+        part_names=part_names,
         landmarks=mesh['landmarks68'].astype(np.int32),
-        skin_uv=maps['uv_ext'][:11248],
+        skin_uv=face_maps()['skin_uv'],
         eye_disc=disc,
-        lip_gap=(int(packed[5517]), int(packed[5533])),
+        lip_gap=tuple(int(v) for v in np.searchsorted(mesh['orig_index'], INNER_LIPS)),
     )
-    for names, (part, pattern) in zip((assets.skins, assets.brows, assets.irises), PARTS):
-        if not names:
-            raise AssetsError('{}: no {} there; {}'.format(folder / part, pattern, _cure()))
+    for kind in SKIN_PARTS:  # what is missing is named now, not in the middle of the work
+        assets._names(kind)
     return assets
 
 
-def _cure() -> str:
-    return (
-        'name the folder that holds ict_facekit/ and skins/ by --assets or ${}; both are '
-        'third-party data and not part of this repository'.format(ENVIRONMENT)
+def _read_mesh(path: Path) -> dict:
+    try:
+        with np.load(path) as mesh:
+            return {name: mesh[name] for name in mesh.files}
+    except Exception as reason:  # zipfile, zlib and NumPy each have their own
+        raise AssetsError('{}: cannot be read: {}; {}'.format(path, reason, GET_FACE)) from reason
+
+
+def pack(options: argparse.Namespace) -> Path:
+    """Write what the clones hold into a folder of assets; return the folder."""
+    from training.data.pack_face import pack_face
+    from training.data.pack_skins import pack_skins
+
+    out = Path(options.out) if options.out else cache_folder()
+    with Progress() as progress:
+
+        def run(make, clone: str, what: str):
+            bar = progress.add_task(what, total=None)
+            make(Path(clone), out, lambda n, of: progress.update(bar, completed=n, total=of))
+
+        if options.ict_facekit:
+            run(pack_face, options.ict_facekit, 'the face')
+        if options.makehuman:
+            run(pack_skins, options.makehuman, 'its skins')
+    return out
+
+
+def main(arguments: list | None = None) -> int:
+    """Run the command; return its exit status."""
+    parser = argparse.ArgumentParser(prog='python -m training.data.assets', description=__doc__)
+    command = parser.add_subparsers(dest='command', required=True).add_parser(
+        'pack', help='put the face and its skins where load_assets finds them'
     )
+    command.add_argument('--ict-facekit', metavar='CLONE', help='of ICT-VGL/ICT-FaceKit')
+    command.add_argument(
+        '--makehuman', metavar='CLONE', help='of makehumancommunity/makehuman-assets'
+    )
+    command.add_argument('-o', '--out', metavar='FOLDER', help='instead of the cache')
+    options = parser.parse_args(arguments)
+    if not options.ict_facekit and not options.makehuman:
+        parser.error('nothing to pack: {}; {}'.format(GET_FACE, GET_SKINS))
+    try:
+        out = pack(options)
+    except Cs3dError as error:
+        print(error, file=sys.stderr)
+        return 1
+    if not (out / MESH_FILE).is_file():
+        print('{}: the face itself is still missing: {}'.format(out, GET_FACE))
+    elif options.out:
+        print('{}: packed; name it by --assets or ${}'.format(out, ENVIRONMENT))
+    else:
+        print('{}: packed'.format(out))
+    return 0
+
+
+if __name__ == '__main__':
+    sys.exit(main())
