@@ -1,4 +1,4 @@
-"""Rendered faces: recipes, plans, pictures, truth."""
+"""Rendered faces: plans, pictures, truth."""
 
 import json
 import subprocess
@@ -13,8 +13,6 @@ pytest.importorskip('cv2')
 from cs3d_ros.events.recordings import open_recording
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.data.assets import AssetsError, load_assets
-from training.data.expressions import JAW_LIMIT, MAX_WEIGHT, RECIPES, draw_apex
-from training.data.performance import NUISANCES, perform
 from training.data.render import Camera, Light, Pose
 from training.data.scene import record
 from training.synthesize import Studio, main, plan_clip, split_skins
@@ -32,74 +30,6 @@ def clip(studio):
     """Return (plan, arrays) of the first happy clip of seed 5 that is no sequence."""
     plan = next(p for p in (plan_clip(5, i) for i in range(60)) if p.expressions == ('happy',))
     return plan, studio.make(plan)
-
-
-@pytest.mark.parametrize('expression', EXPRESSIONS)
-def test_every_expression_has_recipes_whose_shares_make_one(expression):
-    shares = [r.share for r in RECIPES if r.expression == expression]
-    assert sum(shares) == pytest.approx(1.0)
-
-
-@pytest.mark.parametrize('expression', EXPRESSIONS)
-def test_drawn_weights_stay_within_what_the_mesh_bears(expression):
-    rng = np.random.default_rng(0)
-    weights = [w for _ in range(200) for w in draw_apex(expression, rng).weights.items()]
-    assert all(0.0 <= w <= (JAW_LIMIT if name == 'jawOpen' else MAX_WEIGHT) for name, w in weights)
-
-
-def test_two_people_show_the_same_expression_differently():
-    rng = np.random.default_rng(0)
-    assert draw_apex('happy', rng).weights != draw_apex('happy', rng).weights
-
-
-def test_a_foreign_expression_is_refused():
-    with pytest.raises(ValueError, match='contempt'):
-        draw_apex('contempt', np.random.default_rng(0))
-
-
-def test_all_recipes_use_blendshapes_that_exist(studio):
-    names = {name for recipe in RECIPES for name in recipe.weights}
-    assert all(studio.model.shapes.columns(name) for name in names)
-
-
-def test_the_corrective_of_the_jaw_is_no_expression():
-    assert not any('mouthClose' in recipe.weights for recipe in RECIPES)
-
-
-@pytest.mark.parametrize('seed', range(12))
-def test_all_that_is_performed_exists_and_stays_bounded(studio, seed):
-    expressions = ((), ('happy',), ('sad', 'angry'))[seed % 3]
-    act = perform(expressions, np.random.default_rng(seed))
-    columns = [studio.model.shapes.names.index(name) for name in act.weights]
-    top = max(float(v.max()) for v in act.weights.values())
-    assert columns and top <= MAX_WEIGHT + 1e-6 and np.abs(act.pose).max() < 60.0
-
-
-def test_a_neutral_clip_has_nuisances_and_no_intensity():
-    act = perform((), np.random.default_rng(3))
-    assert act.nuisances and set(act.nuisances) <= set(NUISANCES) and not act.intensity.any()
-
-
-def test_intensity_begins_at_zero_reaches_the_apex_and_ends_at_zero():
-    act = perform(('surprised',), np.random.default_rng(4))
-    segment = act.segments[0]
-    apex = int(np.ceil(segment.apex_start_s * 60))
-    assert (act.intensity[0], act.intensity[apex], act.intensity[-1]) == (0.0, 1.0, 0.0)
-
-
-def test_the_target_is_the_expression_from_onset_to_offset_and_neutral_else():
-    act = perform(('sad',), np.random.default_rng(5))
-    segment = act.segments[0]
-    t = np.arange(len(act)) / 60
-    inside = (t >= segment.onset_start_s) & (t < segment.offset_start_s)
-    assert act.expression == ['sad' if k else 'neutral' for k in inside]
-
-
-def test_a_sequence_goes_straight_to_its_second_expression():
-    first, second = perform(('happy', 'angry'), np.random.default_rng(6)).segments
-    assert (second.onset_start_s, second.apex_start_s) == pytest.approx(
-        (first.offset_start_s, first.offset_end_s)
-    )
 
 
 def test_classes_are_balanced_in_every_split():
