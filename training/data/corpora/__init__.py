@@ -1,0 +1,1 @@
+"""Real corpora through the same door: licensed videos and event recordings into the data set."""
