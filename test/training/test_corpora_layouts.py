@@ -1,7 +1,12 @@
 """What is found in a corpus's folder, and what is listed as not fitting; no video is opened."""
 
+import pathlib
+import re
+
+import numpy as np
 import pytest
 
+from cs3d_ros.events import open_recording
 from training.data.corpora.layouts import LAYOUTS
 from training.data.corpora.manifest import COLUMNS, read_manifest
 from training.data.corpora.samples import CorpusError, Timing
@@ -295,3 +300,38 @@ def test_manifest_that_is_no_text_is_refused(tmp_path):
     (tmp_path / 'manifest.csv').write_bytes(b'path,subject,label\n\xff\xfe\xff')
     with pytest.raises(CorpusError, match='CSV in UTF-8'):
         read_manifest(tmp_path)
+
+
+DOCS = (pathlib.Path(__file__).parents[2] / 'docs' / 'corpora.md').read_text()
+
+
+@pytest.mark.parametrize('corpus', sorted(set(WORDS) - {'manifest'}))
+def test_docs_tell_what_becomes_of_each_word(corpus):
+    (row,) = (
+        line
+        for line in DOCS.splitlines()
+        if line.startswith('| `{}` | '.format(corpus)) and line.count('|') == 6
+    )
+    told = row.lower().split('|')[3]
+    for word, label in WORDS[corpus].items():
+        assert word in told
+        assert label in told
+
+
+def test_docs_name_the_columns_of_a_manifest():
+    assert ','.join(COLUMNS) in DOCS
+    for column in COLUMNS:
+        assert '`{}`'.format(column) in DOCS
+
+
+def test_mvsec_is_saved_as_the_docs_say(tmp_path, monkeypatch):
+    h5py = pytest.importorskip('h5py')
+    monkeypatch.chdir(tmp_path)
+    with h5py.File('indoor_flying1_data.hdf5', 'w') as file:
+        file['davis/left/events'] = np.array([(5, 6, 1.5, -1), (345, 259, 1.25, 1)])
+    (code,) = re.findall(r'```python\n(.*?)```', DOCS, re.S)
+    exec(code, {})
+    with open_recording('indoor_flying1.npz') as recording:
+        (batch,) = recording.batches(count=9)
+    assert batch.t.tolist() == [1_250_000_000, 1_500_000_000]
+    assert (batch.x.tolist(), batch.y.tolist(), batch.p.tolist()) == ([345, 5], [259, 6], [1, 0])

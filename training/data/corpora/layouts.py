@@ -134,10 +134,12 @@ def find_casme2(root: Path) -> Found:
         known = folders.get(('sub' + subject, name.lower()), [])
         if not known:
             raise MisfitError('there is no folder sub{}/{}'.format(subject, name))
-        folder = min(known, key=lambda path: 'crop' in path.as_posix().lower())
+        names = {path.relative_to(root).as_posix(): path for path in known}
+        chosen = min(names, key=lambda each: 'crop' in each.lower())
+        folder = names[chosen]
         return Sample(
             folder,
-            folder.relative_to(root).as_posix(),
+            chosen,
             subject,
             translated(str(row[CASME2_EMOTION] or ''), 'casme2'),
             _casme2_timing(row, folder),
@@ -195,7 +197,7 @@ def find_nefer(root: Path) -> Found:
             if len(row) >= 4:
                 listed.setdefault((row[0], row[1]), set()).add(row[-1])
     recordings = {}
-    for path in list_files(root, (*EVENT_SUFFIXES, '.dat')):
+    for path in list_files(root, EVENT_SUFFIXES) + list_files(root, ('.dat',)):
         recordings.setdefault(path.stem.removesuffix('_cd'), path)
 
     def read(key):
