@@ -61,11 +61,13 @@ def write_manifest(root, *lines, header='path,subject,label'):
 
 @pytest.fixture
 def recordings(tmp_path):
-    """Return a folder of twenty recordings of ten people with its manifest."""
+    """Return a folder of twenty recordings of eleven or so people with its manifest."""
     root = tmp_path / 'corpus'
     for i in range(20):
         write_events(root / 'r{}.npz'.format(i), seed=i)
-    write_manifest(root, *('r{}.npz,s{},{}'.format(i, i % 10, ACTED[i % 7]) for i in range(20)))
+    write_manifest(
+        root, *('r{}.npz,s{},{}'.format(i, i * i % 23, ACTED[i % 7]) for i in range(20))
+    )
     return root
 
 
@@ -227,9 +229,9 @@ def test_files_that_do_not_fit_are_listed_with_their_reason(tmp_path, shared_dat
     assert 'empty.aedat4' in found['empty.aedat4']
     assert 'needs fps' in found['slow']
     assert 'picture 2 is followed by 4' in found['gap']
-    assert 'at least two pictures, found 1' in found['one']
-    assert 'picture 2 has 64 x 46 pixels, those before 64 x 47' in found['sizes']
-    assert 'img2.png cannot be read as a picture' in found['torn']
+    assert '1 readable frame' in found['one']
+    assert 'changes its size from 64 x 47 to 64 x 46' in found['sizes']
+    assert 'img2.png does not open as an image' in found['torn']
     assert 'no such file' in found['line 11: lost.mp4']
     assert len(found) == 9
 
@@ -297,21 +299,42 @@ def test_workers_do_not_change_the_result(tmp_path, recordings):
     assert [clip.events for clip in one] == [clip.events for clip in two]
 
 
-@needs_networks
-def test_seed_alone_decides_what_the_sensor_sees(tmp_path, shared_data):
+@pytest.fixture
+def pictures(tmp_path, shared_data):
+    """Return a folder that holds twelve pictures of a face."""
     root = tmp_path / 'corpus'
     (root / 'pictures').mkdir(parents=True)
     capture = cv2.VideoCapture(str(shared_data / 'videos' / 'neutral_to_smile.mp4'))
     for i in range(12):
         cv2.imwrite(str(root / 'pictures' / 'img{}.png'.format(i)), capture.read()[1])
     write_manifest(root, 'pictures,anna,happy,30', header='path,subject,label,fps')
+    return root
+
+
+@needs_networks
+def test_seed_alone_decides_what_the_sensor_sees(tmp_path, pictures):
     noisy = '--condition', 'noise', '--seed'
     for out, seed in (('a', '1'), ('b', '1'), ('c', '2')):
-        assert run('manifest', root, tmp_path / out, *noisy, seed) == 0
+        assert run('manifest', pictures, tmp_path / out, *noisy, seed) == 0
     a, b, c = (ClipSet(tmp_path / out)[0] for out in 'abc')
     assert a.events == b.events
     assert a.events != c.events
     assert (a.entry['condition'], a.entry['sensor']['preset']) == ('noise', 'noisy')
+
+
+@needs_networks
+def test_other_files_do_not_change_what_the_sensor_sees(tmp_path, pictures):
+    alone = '--condition', 'noise'
+    assert run('manifest', pictures, tmp_path / 'a', *alone) == 0
+    write_events(pictures / 'r.npz')
+    write_manifest(
+        pictures,
+        'r.npz,ben,sad,',
+        'pictures,anna,happy,30',
+        header='path,subject,label,fps',
+    )
+    assert run('manifest', pictures, tmp_path / 'b', *alone) == 0
+    assert ClipSet(tmp_path / 'b')[1].events == ClipSet(tmp_path / 'a')[0].events
 
 
 @pytest.mark.parametrize(
@@ -332,11 +355,17 @@ def test_folder_made_of_other_files_is_refused(tmp_path, recordings, capsys):
 
 def test_no_identity_is_in_two_splits(tmp_path, recordings):
     run('manifest', recordings, tmp_path / 'out')
-    splits = {}
-    for entry in ClipSet(tmp_path / 'out').entries:
-        splits.setdefault(entry['identity'], set()).add(entry['split'])
-    assert len(splits) == 10
-    assert all(len(split) == 1 for split in splits.values())
+    entries = ClipSet(tmp_path / 'out').entries
+    subjects = {entry['subject'] for entry in entries}
+    splits = split_subjects(subjects, 'manifest', 1)
+    assert {'manifest/' + subject for subject in subjects} == {e['identity'] for e in entries}
+    assert [entry['split'] for entry in entries] == [splits[e['subject']] for e in entries]
+    assert set(splits.values()) == {'train', 'val', 'test'}
+
+
+def test_recordings_need_no_networks(tmp_path, recordings, monkeypatch):
+    monkeypatch.setattr(work, 'FaceMesh', None)
+    assert run('manifest', recordings, tmp_path / 'out') == 0
 
 
 @given(st.sets(st.text(max_size=4), max_size=40), st.integers(0, 9))

@@ -44,6 +44,23 @@ def test_boxes_are_those_of_the_reference_within_a_few_percent(shared_data, mesh
 
 
 @needs_networks
+def test_landmarks_are_in_the_order_of_multi_pie(shared_data, mesh):
+    picture = pictures_of(shared_data / 'videos' / 'smile_gaze.mp4', 100)[0]
+    mesh.reset()
+    x, y = mesh.landmarks(picture).T
+    assert (np.diff(x[:17]) > 0).sum() >= 14  # ear to ear; the temples are upright
+    assert (np.diff(y[:9]) > 0).all() and (np.diff(y[8:17]) < 0).all()  # down to the chin and up
+    assert (np.diff(x[17:27]) > 0).all()  # brows
+    assert (np.diff(y[27:31]) > 0).all()  # bridge of the nose
+    assert (np.diff(x[31:36]) > 0).all()  # under the nose
+    for first in (36, 42):  # eyes: from the viewer's left corner over the top
+        top, bottom = y[[first + 1, first + 2]].max(), y[[first + 4, first + 5]].min()
+        assert x[first] == x[first : first + 6].min() and top < bottom
+    assert (np.diff(x[48:55]) > 0).all() and (np.diff(x[54:60]) < 0).all()  # lips, outside
+    assert (np.diff(x[60:65]) > 0).all() and (np.diff(x[64:68]) < 0).all()  # and inside
+
+
+@needs_networks
 @pytest.mark.parametrize('turn', [cv2.ROTATE_90_CLOCKWISE, cv2.ROTATE_90_COUNTERCLOCKWISE])
 def test_landmarks_turn_with_the_picture(shared_data, mesh, turn):
     picture = pictures_of(shared_data / 'videos' / 'neutral_to_smile.mp4', 100)[0][:, 120:480]
@@ -145,6 +162,11 @@ def test_crop_shows_what_lies_under_its_landmarks():
         crop, inside[None].astype(np.float32), None, cv2.INTER_LINEAR, borderMode=cv2.BORDER_WRAP
     )[0]
     np.testing.assert_allclose(shown, points[:, 0] / 2 + points[:, 1] / 4, atol=0.05)
+
+
+def test_crop_goes_on_beyond_the_edge_of_its_picture():
+    picture = np.full((60, 80), 90, np.uint8)
+    assert (align.cut_square(picture, np.array((5.0, 5.0, 70.0, 0.3))) == 90).all()
 
 
 def test_smoothing_keeps_what_is_constant_and_the_middle_of_a_ramp():

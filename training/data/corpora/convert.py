@@ -11,7 +11,7 @@ from cs3d_ros.events import EventBatch, concatenate
 from cs3d_ros.events.recordings import identify, open_recording
 from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.inference.emotion import NEUTRAL
-from cs3d_ros.simulator import PRESETS, PixelModel, dimmed
+from cs3d_ros.simulator import PRESETS, EventCamera, dimmed
 from training.data.action_units import ACTION_UNITS
 from training.data.clips import RecordedClip, Truth
 from training.data.corpora.align import (
@@ -24,7 +24,7 @@ from training.data.corpora.align import (
     smoothed,
 )
 from training.data.corpora.facemesh import FaceMesh
-from training.data.corpora.pictures import open_pictures
+from training.data.corpora.pictures import Pictures
 from training.data.corpora.samples import MisfitError, Sample, Timing, check_timing
 from training.data.world import ACTED, Condition
 
@@ -80,7 +80,7 @@ def is_recording(sample: Sample) -> bool:
 
 def _film(sample, place, mesh):
     """Return what the event camera of the condition sees of a video's face."""
-    pictures = open_pictures(sample)
+    pictures = Pictures(sample)
     landmarks = find_landmarks((picture for picture, _ in pictures), mesh)
     t_ns = np.array([t for _, t in pictures], np.int64)
     fps = (len(t_ns) - 1) * NS / (t_ns[-1] - t_ns[0])
@@ -88,9 +88,9 @@ def _film(sample, place, mesh):
     rng = np.random.default_rng([place.seed, zlib.crc32(sample.name.encode())])
     preset = str(rng.choice(place.condition.presets))
     settings = dimmed(PRESETS[preset], place.condition.light)
-    pixels = PixelModel(SIZE, SIZE, settings, seed=int(rng.integers(1 << 31)))
+    camera = EventCamera(SIZE, SIZE, settings, seed=int(rng.integers(1 << 31)))
     crops = ((cut_square(picture, square), t) for (picture, t), square in zip(pictures, path))
-    events = concatenate([pixels.push(crop, t) for crop, t in crops])
+    events = concatenate([camera.push(crop, t) for crop, t in crops])
     sensor = {'preset': preset, 'settings': settings._asdict()}
     steady = into_squares(smoothed(landmarks, fps, STEADY_S), path)
     return _clip(sample, place, events, t_ns, int(t_ns[-1]), sensor, steady)

@@ -65,11 +65,11 @@ class FaceMesh:
 
         Parameters
         ----------
-        picture : np.ndarray [shape=(height, width, 3) or (height, width), dtype=uint8]
-            BGR as OpenCV reads it, or grey.
+        picture : np.ndarray [shape=(height, width), dtype=uint8 or float]
+            Grey, DN, 0 to 255.
         """
-        if picture.ndim == 2:
-            picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
+        picture = np.clip(picture, 0, 255).astype(np.uint8, copy=False)
+        picture = cv2.cvtColor(picture, cv2.COLOR_GRAY2BGR)
         points = None
         if self._last is not None:
             points = self._measure(picture, *_square_of_mesh(self._last))
@@ -89,7 +89,7 @@ class FaceMesh:
             side = max(picture.shape[:2]) * (1 + 2 * border)
             centre = np.array(picture.shape[1::-1]) / 2
             patch, back = _cut(picture, centre, side, 0.0, FINDER_SIDE)
-            blob = cv2.dnn.blobFromImage(patch, 1 / 127.5, mean=(127.5,) * 3, swapRB=True)
+            blob = cv2.dnn.blobFromImage(patch, 1 / 127.5, mean=(127.5,) * 3)
             self._finder.setInput(blob)
             scores, boxes = self._finder.forward(('classificators', 'regressors'))
             scores, boxes = scores.reshape(-1), boxes.reshape(-1, 8, 2)
@@ -111,7 +111,7 @@ class FaceMesh:
     def _measure(self, picture, centre, side, roll):
         """Return the 468 points (468, 2) px of the face in a square, None if there is none."""
         patch, back = _cut(picture, centre, side, roll, MESH_SIDE)
-        self._mesh.setInput(cv2.dnn.blobFromImage(patch, 1 / 255, swapRB=True))
+        self._mesh.setInput(cv2.dnn.blobFromImage(patch, 1 / 255))
         flag, points = self._mesh.forward(('conv2d_30', 'conv2d_20'))
         if _sigmoid(float(flag.reshape(-1)[0])) < SURE:
             return None

