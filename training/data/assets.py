@@ -93,7 +93,9 @@ class Assets:
         """What paints where there are no pictures; None where there are."""
         if (self.folder / SKINS_FOLDER).is_dir():
             return None
-        from training.data.procedural_skin import Paintbox  # it needs heads, they need Assets
+        from training.data.procedural_skin import (
+            Paintbox,
+        )  # its noise comes with heads, made of Assets
 
         return Paintbox(self.neutral, self.triangles, self.skin_uv, self.landmarks)
 

@@ -57,7 +57,7 @@ def paint_brows(name: str, marks: np.ndarray) -> np.ndarray:
             cv2.polylines(out, [points], False, light, 1, cv2.LINE_AA, 4)
     hairs = cv2.resize(out, (SKIN_TEXELS, SKIN_TEXELS), interpolation=cv2.INTER_AREA) / 255.0
     down = cv2.GaussianBlur(hairs, (0, 0), 2.0)  # what is too fine to be drawn
-    return np.clip(0.75 * hairs + 0.25 * down, 0.0, 0.95).astype(np.float32)
+    return np.clip(0.95 * hairs + 0.2 * down, 0.0, 0.95).astype(np.float32)
 
 
 def _hairs(marks: np.ndarray, shape: dict, rng):

@@ -2,8 +2,9 @@
 Skins painted without any picture: tones, blood, pores, lips, lids, creases, moles, stubble.
 
 A skin is an optical density that darkens one tone; it depends on nothing but the skin's name and
-the face's mesh. Where something goes is said in mm on the neutral head (x to the person's left,
-y up, z to the viewer) or by the face's landmarks; sizes of grain are in texels, of 0.5 mm.
+the face's mesh. Hair on the head and brows are no part of it. Where something goes is said in mm
+on the neutral head (x to the person's left, y up, z to the viewer) or by the face's landmarks;
+sizes of grain are in texels, of 0.5 mm.
 """
 
 import types
@@ -13,7 +14,6 @@ import cv2
 import numpy as np
 
 from training.data.face_maps import SKIN_TEXELS, pull_push
-from training.data.faces import hairline_distance
 from training.data.procedural_features import BROWS, IRISES, paint_brows, paint_iris
 from training.data.textures import noise
 
@@ -113,7 +113,6 @@ class SkinPainter:
         density += self._marks(rng, 0.0 if dark else float(rng.random() < 0.3))
         if male:
             density += rng.uniform(0.1, 1.0) * self._stubble(rng)
-        density += self._scalp(rng) * (0.6 if dark else 1.0)
         density += self._mouth_density(rng, dark)
         return np.clip(tone * np.exp(-density), 0.004, 0.9).astype(np.float32)
 
@@ -215,11 +214,6 @@ class SkinPainter:
         hairs = np.maximum(0.0, noise(rng, SKIN_TEXELS, 1.4) - 0.3)
         return self._front * jaw * (0.10 + 0.11 * hairs)
 
-    def _scalp(self, rng) -> np.ndarray:
-        edge = hairline_distance(self.place) + 3.0 * noise(rng, SKIN_TEXELS, 12.0)
-        hairs = noise(rng, SKIN_TEXELS, 1.5) + noise(rng, SKIN_TEXELS, 4.0)
-        return np.clip(edge / 24.0, 0.0, 1.0) * (0.3 + 0.09 * hairs)
-
     def _mouth_density(self, rng, dark: bool) -> np.ndarray:
         ragged = 1.0 + 0.1 * noise(rng, SKIN_TEXELS, 4.0)
         lips = np.clip(1.35 * (cv2.GaussianBlur(self._lips, (0, 0), 3.0) * ragged - 0.22), 0, 1)
@@ -228,7 +222,7 @@ class SkinPainter:
             (SKIN_TEXELS, SKIN_TEXELS),
             interpolation=cv2.INTER_CUBIC,
         )
-        red = rng.uniform(-0.12, 0.35) if dark else rng.uniform(0.35, 0.65)
+        red = rng.uniform(-0.05, 0.25) if dark else rng.uniform(0.35, 0.65)
         upper = np.clip((self.place[..., 1] - MOUTH_MM[1]) / 4.0, 0.0, 1.0)
         inside = cv2.GaussianBlur(self._mouth, (0, 0), 2.5)
         return lips * (red + 0.12 * upper + 0.04 * folds) + 0.3 * inside
