@@ -22,7 +22,7 @@ from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.data.assets import load_assets
 from training.data.faces import FaceModel
-from training.data.materials import Look, draw_look
+from training.data.looks import Look, draw_look
 from training.data.performance import SEQUENCE_SHARE, Performance, perform
 from training.data.scene import Stage, record
 

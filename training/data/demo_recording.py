@@ -15,7 +15,7 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from cs3d_ros.events.recordings import write_recording
 from cs3d_ros.simulator.pixel import PixelSettings
-from training.data.materials import draw_look
+from training.data.looks import draw_look
 from training.data.performance import FRAME_RATE_HZ, Segment, act_out
 from training.data.scene import record
 from training.synthesize import LICENCES, Studio, segment_entry, split_skins

@@ -3,30 +3,28 @@
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit
 
+from training.data import sheets
 from training.data.assets import Assets
+from training.data.hand_mesh import HAND_TRIANGLES, HAND_UV, hand
+from training.data.kernels import vertex_normals
+from training.data.sheets import CASTER, SKIN_TEXELS, TWO_SIDED
 
 IDENTITY_SIGMA = 0.7  # sigma 1 on all modes gives caricatures; 0.6 to 0.8 looks ordinary
 MIN_DISPLACEMENT_MM = 0.02  # a blendshape leaves the vertices below it alone
 INNER_FRONT_MM = 60.0  # teeth and gums behind this are never seen
-BACK_NORMAL = -0.55  # skin that looks back further is never seen at the poses drawn
-HAIRLINE_MM = (106.0, 85.0, 0.9)  # y and z of the plane's forehead edge, its fall towards the nape
-EAR_X_MM = 74.0
-TORSO_GRID = (17, 31)
-CURTAIN_GRID = (13, 25)
+BACK_NORMAL = -0.9  # skin that looks back further is not seen even at 60 degrees
+# Cells in which vertices are merged where nobody looks closely.
+CELL_MM = {'gums_tongue': 5.0, 'mouth_socket': 9.0, 'eye_socket_left': 6.0,
+           'eye_socket_right': 6.0, 'sclera_left': 2.0, 'sclera_right': 2.0}  # fmt: skip
+RIM_MM = 82.0
+EAR_CELL_MM, NECK_CELL_MM, HIDDEN_CELL_MM = 4.0, 10.0, 5.0
 NECK_MM = (-150.0, -82.0)  # the head turns above the second, the shoulders stay below the first
-
-# Rectangles of the atlas (x, y, side), texels; the skin fills the first 512 columns.
-ATLAS_SHAPE = (512, 1024)
-SKIN_TEXELS = 512
-EYE_PATCH = (516, 4, 248)
-CLOTH_PATCH = (516, 260, 248)
-HAIR_PATCH = (772, 4, 248)
-SOCKET_PATCH, GUMS_PATCH, TEETH_PATCH = (772, 260, 16), (796, 260, 16), (820, 260, 16)
-EYE_PATCH_RADIUS = 2.6  # limbus radii from its centre to its edge
-
-TWO_SIDED, MOUTH, CASTER = 1, 2, 4  # bits of FaceModel.flags
+LASH_MM = (16.6, 5.0)  # from the eyeball's centre to the lashes' roots; from there to their tips
+LOWER_LASHES = 0.3  # of the upper ones' opacity: they are few
+MOUTH_PARTS = ('mouth_socket', 'gums_tongue', 'teeth')
+LASH_PARTS = ('eyelashes_left', 'eyelashes_right')
+SCLERA_PARTS = ('sclera_left', 'sclera_right')
 
 
 @dataclass(frozen=True)
@@ -35,15 +33,23 @@ class Blendshapes:
 
     names: tuple
     start: np.ndarray  # (K + 1,) int32
-    index: np.ndarray  # (n,) int32
+    index: np.ndarray  # (n,) int32, rising within a shape
     delta: np.ndarray  # (n, 3) float32, mm
 
     def weights(self, values: dict) -> np.ndarray:
-        """Return float32 (K,) weights; a name without _L or _R sets both sides."""
-        weights = np.zeros(len(self.names), np.float32)
+        """
+        Return weights of all shapes, float32 (..., K).
+
+        Parameters
+        ----------
+        values : dict
+            {name: weight or curve}, all of one shape; a name without _L or _R sets both sides.
+        """
+        shape = np.shape(next(iter(values.values()), 0.0))
+        weights = np.zeros(shape + (len(self.names),), np.float32)
         for name, value in values.items():
             for k in self.columns(name):
-                weights[k] = value
+                weights[..., k] = value
         return weights
 
     def columns(self, name: str) -> tuple:
@@ -60,81 +66,108 @@ class FaceModel:
     """
     What all people share: triangles, texture coordinates, blendshapes, skin weights.
 
-    Vertices are those of the morphable face that can be seen, then a torso, then a curtain of
-    long hair.
+    Vertices and triangles come in blocks, drawn or left out as a whole: `blocks` tells (first
+    vertex, end, first triangle, end) of each.
     """
 
     def __init__(self, assets: Assets):
         self.assets = assets
+        self.skin_count = len(assets.skin_uv)
         part = {name: k for k, name in enumerate(assets.part_names)}
-        triangles, flags = _visible(assets, part)
-        used = np.unique(
-            np.concatenate([triangles.ravel(), assets.landmarks, np.arange(len(assets.skin_uv))])
-        )
+        triangles, flags, own_part = _visible(assets, part)
+        same = _merged(assets, part)
+        triangles = same[triangles]
+        whole = (triangles != np.roll(triangles, 1, axis=1)).all(axis=1)
+        triangles, flags, own_part = triangles[whole], flags[whole], own_part[whole]
+        used = _ordered(assets, part, triangles)
         packed = np.full(len(assets.neutral), -1, np.int32)
         packed[used] = np.arange(len(used))
         self._used = used
-        self.neutral = assets.neutral[used]
-        vertex_part = assets.vertex_part[used]
-        self.skin_count = len(assets.skin_uv)
         self.landmarks = packed[assets.landmarks]
-        self.lip_gap = tuple(int(packed[v]) for v in assets.lip_gap)
-        self.eyes = tuple(
-            np.flatnonzero(vertex_part == part[name]).astype(np.int32)
-            for name in ('sclera_left', 'sclera_right')
-        )
-        self.mouth_inside = np.flatnonzero(
-            np.isin(vertex_part, [part['mouth_socket'], part['gums_tongue'], part['teeth']])
-        ).astype(np.int32)
-        self.teeth = vertex_part[self.mouth_inside] == part['teeth']
+        self.lip_gap = packed[list(assets.lip_gap)]
+        self._own = assets.vertex_part[used]
+        self.eyes = tuple(np.flatnonzero(self._own == part[n]).astype(np.int32)
+                          for n in SCLERA_PARTS)  # fmt: skip
+        self._gather(part, triangles, flags, own_part, packed)
+        self.teeth = self._own[slice(*self.blocks['mouth'][:2])] == part['teeth']
         self.shapes = _sparse(assets, used)
-        head_count = len(used)
-        torso, torso_triangles = _torso(head_count)
-        curtain, curtain_triangles = _curtain(head_count + len(torso))
-        self.torso, self.curtain = (
-            np.arange(head_count, head_count + len(torso)),
-            np.arange(head_count + len(torso), head_count + len(torso) + len(curtain)),
+        points = used[np.concatenate([self.landmarks, self.lip_gap])]
+        self.point_deltas = assets.expressions[:, points].reshape(len(assets.expressions), -1)
+        self.follow = sheets.smoothstep(
+            (self.neutral[:, 1] - NECK_MM[0]) / (NECK_MM[1] - NECK_MM[0])
         )
-        self.neutral = np.concatenate([self.neutral, torso, curtain]).astype(np.float32)
-        self.triangles = np.concatenate(
-            [packed[triangles], torso_triangles, curtain_triangles]
-        ).astype(np.int32)
-        self.flags = np.concatenate(
-            [flags, np.full(len(torso_triangles) + len(curtain_triangles), TWO_SIDED, np.uint8)]
-        )
-        self.curtain_triangles = len(curtain_triangles)  # the last ones: short hair drops them
-        self.uv = self._texture_coordinates(vertex_part, part)
-        self.follow = _smoothstep((self.neutral[:, 1] - NECK_MM[0]) / (NECK_MM[1] - NECK_MM[0]))
-        self.follow[self.torso] = 0.0
-        self.scalp = _scalp(self.neutral[: self.skin_count])
+        self.follow[slice(*self.blocks['torso'][:2])] = 0.0
+        for name in ('hand_left', 'hand_right'):
+            self.follow[slice(*self.blocks[name][:2])] = 1.0
+        self.scalp = sheets.scalp(self.neutral[: self.skin_count])
 
-    def _texture_coordinates(self, vertex_part: np.ndarray, part: dict) -> np.ndarray:
-        uv = np.empty((len(self.neutral), 2), np.float32)
+    def _gather(self, part: dict, triangles, flags, own_part, packed):
+        """Join the blocks of the mesh with what is built here."""
+        assets, kind = self.assets, np.array(
+            [sheets.MATERIAL_OF[n] for n in self.assets.part_names], np.uint8
+        )  # fmt: skip
+        mesh_uv, mesh_alpha = self._texture_coordinates(part)
+        of_mouth = np.isin(own_part, [part[n] for n in MOUTH_PARTS])
+        lash = np.isin(assets.triangle_part, [part[n] for n in LASH_PARTS])
+        kinds = kind[own_part]
+        count = [np.isin(self._own, [part[n] for n in names]).sum()
+                 for names in (LASH_PARTS, MOUTH_PARTS)]  # fmt: skip
+        head = len(self._used) - sum(count)
+        chunks = [
+            ('head', head, packed[triangles[~of_mouth]], flags[~of_mouth], kinds[~of_mouth]),
+            ('lashes', count[0], packed[assets.triangles[lash]], TWO_SIDED, sheets.HAIR),
+            ('mouth', count[1], packed[triangles[of_mouth]], flags[of_mouth], kinds[of_mouth]),
+        ]
+        points, uv = [assets.neutral[self._used]], [mesh_uv]
+        # A scarf closes the gap between the lips.
+        seal = packed[assets.landmarks[sheets.SEAL]]
+        chunks.append(('seal', 0, seal, TWO_SIDED, sheets.SKIN))
+        first = len(self._used)
+        for name, own, faces, own_uv, flag, material in (
+            *sheets.all_sheets(),
+            ('hand_left', hand('loose', True), HAND_TRIANGLES, HAND_UV, CASTER, sheets.HAND),
+            ('hand_right', hand('loose', False), HAND_TRIANGLES, HAND_UV, CASTER, sheets.HAND),
+        ):
+            chunks.append((name, len(own), faces + first, flag | TWO_SIDED, material))
+            points.append(own)
+            uv.append(own_uv)
+            first += len(own)
+        self.neutral = np.concatenate(points).astype(np.float32)
+        self.uv = np.concatenate(uv).astype(np.float32)
+        self.alpha = np.ones(len(self.neutral), np.float32)
+        self.alpha[: len(self._used)] = mesh_alpha
+        self.blocks, vertex, face = {}, 0, 0
+        for name, own, faces, _, _ in chunks:
+            self.blocks[name] = (vertex, vertex + own, face, face + len(faces))
+            vertex, face = vertex + own, face + len(faces)
+        self.triangles = np.concatenate([c[2] for c in chunks]).astype(np.int32)
+        self.flags, self.material = (
+            np.concatenate([np.broadcast_to(c[k], len(c[2])) for c in chunks]).astype(np.uint8)
+            for k in (3, 4)
+        )
+
+    def _texture_coordinates(self, part: dict) -> tuple:
+        """Return (uv (n, 2), alpha (n,)) of the mesh; lashes fade towards their tips."""
+        own = self._own
+        uv, alpha = np.empty((len(own), 2), np.float32), np.ones(len(own), np.float32)
         uv[: self.skin_count] = self.assets.skin_uv * SKIN_TEXELS - 0.5
-        centre = {
-            'mouth_socket': SOCKET_PATCH,
-            'eye_socket_left': SOCKET_PATCH,
-            'eye_socket_right': SOCKET_PATCH,
-            'gums_tongue': GUMS_PATCH,
-            'teeth': TEETH_PATCH,
-        }
-        for name, (x, y, side) in centre.items():
-            uv[: len(vertex_part)][vertex_part == part[name]] = x + side / 2, y + side / 2
-        for eye in self.eyes:
+        for name, (x, y, side) in sheets.PATCH_OF.items():
+            uv[own == part[name]] = x + side / 2, y + side / 2
+        for eye, lashes in zip(self.eyes, LASH_PARTS):
             disc = self.assets.eye_disc[self._used[eye]]
             radius = np.maximum(np.linalg.norm(disc, axis=1, keepdims=True), 1e-6)
-            disc = disc * np.minimum(1.0, 0.97 * EYE_PATCH_RADIUS / radius)
-            x, y, side = EYE_PATCH
-            uv[eye] = np.array([x, y]) + (disc / EYE_PATCH_RADIUS * 0.5 + 0.5) * side
-        for own, patch, grid in (
-            (self.torso, CLOTH_PATCH, TORSO_GRID),
-            (self.curtain, HAIR_PATCH, CURTAIN_GRID),
-        ):
-            x, y, side = patch
-            row, column = np.divmod(np.arange(len(own)), grid[1])
-            uv[own, 0] = x + 2 + column / (grid[1] - 1) * (side - 4)
-            uv[own, 1] = y + 2 + row / (grid[0] - 1) * (side - 4)
-        return uv
+            disc = disc * np.minimum(1.0, 0.97 * sheets.EYE_PATCH_RADIUS / radius)
+            x, y, side = sheets.EYE_PATCH
+            uv[eye] = np.array([x, y]) + (disc / sheets.EYE_PATCH_RADIUS * 0.5 + 0.5) * side
+            ball = self.assets.neutral[self._used[eye]]
+            lash = own == part[lashes]
+            lid = self.assets.neutral[self._used[lash], 1] < ball[:, 1].mean()
+            away = np.linalg.norm(
+                self.assets.neutral[self._used[lash]] - (ball.min(0) + ball.max(0)) / 2, axis=1
+            )
+            alpha[lash] = 1.0 - np.clip((away - LASH_MM[0]) / LASH_MM[1], 0.0, 1.0)
+            alpha[lash] *= np.where(lid, LOWER_LASHES, 1.0)
+        return uv, alpha
 
 
 @dataclass(frozen=True)
@@ -142,10 +175,12 @@ class HeadShape:
     """One person's head at rest, centred on the middle of eyes and mouth."""
 
     vertices: np.ndarray  # (N, 3) float32, mm
+    points: np.ndarray  # (70, 3) float32: landmarks and lip gap of the bare face
     eye_centres: np.ndarray  # (2, 3) float32, person's left first
+    normals: np.ndarray  # (skin_count, 3) float32
 
 
-def head_shape(model: FaceModel, coefficients: np.ndarray, hair_mm: float) -> HeadShape:
+def head_shape(model: FaceModel, coefficients: np.ndarray, thickness: np.ndarray) -> HeadShape:
     """
     Return the head of an identity.
 
@@ -154,74 +189,93 @@ def head_shape(model: FaceModel, coefficients: np.ndarray, hair_mm: float) -> He
     model : FaceModel
     coefficients : np.ndarray [shape=(100,), dtype=float]
         Identity modes in standard deviations.
-    hair_mm : float
-        Thickness of the hair on the scalp.
+    thickness : np.ndarray [shape=(skin_count,), dtype=float]
+        Of what lies on the skin (hair, a scarf), mm.
     """
-    assets, count = model.assets, len(model._used)
+    assets, count, skin = model.assets, len(model._used), model.skin_count
     moved = np.tensordot(
         coefficients.astype(np.float32) * np.float32(assets.step_mm),
         assets.identities[:, :, model._used].astype(np.float32),
         1,
     ).T
     vertices = model.neutral.copy()
-    anchor = model.landmarks[27:68]  # nose, eyes and mouth
-    shift = moved[anchor].mean(axis=0)
+    shift = moved[model.landmarks[27:68]].mean(axis=0)  # nose, eyes and mouth
     vertices[:count] += moved - shift
-    bust = np.flatnonzero(model.neutral[: model.skin_count, 1] < NECK_MM[0])
-    vertices[model.torso] += moved[bust].mean(axis=0) - shift
+    bust = np.flatnonzero(model.neutral[:skin, 1] < NECK_MM[0])
+    vertices[slice(*model.blocks['torso'][:2])] += moved[bust].mean(axis=0) - shift
+    crown = np.flatnonzero(model.neutral[:skin, 1] > 100.0)
+    for name in ('curtain', 'visor'):
+        vertices[slice(*model.blocks[name][:2])] += moved[crown].mean(axis=0) - shift
+    points = vertices[np.concatenate([model.landmarks, model.lip_gap])]
     normals = np.zeros_like(vertices)
-    vertex_normals(vertices, model.triangles, normals)
-    vertices[: model.skin_count] += normals[: model.skin_count] * (model.scalp * hair_mm)[:, None]
+    vertex_normals(vertices, model.triangles, np.array([model.blocks['head']]), normals)
+    vertices[:skin] += normals[:skin] * thickness.astype(np.float32)[:, None]
     centres = np.array([(vertices[eye].min(0) + vertices[eye].max(0)) / 2 for eye in model.eyes])
-    return HeadShape(vertices, centres.astype(np.float32))
-
-
-@njit(fastmath=True, cache=True)
-def vertex_normals(vertices, triangles, normals):
-    """Write unit normals, the area-weighted mean of the triangles around each vertex."""
-    normals[:] = 0.0
-    for t in range(triangles.shape[0]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        ux = vertices[b, 0] - vertices[a, 0]
-        uy = vertices[b, 1] - vertices[a, 1]
-        uz = vertices[b, 2] - vertices[a, 2]
-        vx = vertices[c, 0] - vertices[a, 0]
-        vy = vertices[c, 1] - vertices[a, 1]
-        vz = vertices[c, 2] - vertices[a, 2]
-        nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
-        for v in (a, b, c):
-            normals[v, 0] += nx
-            normals[v, 1] += ny
-            normals[v, 2] += nz
-    for v in range(normals.shape[0]):
-        length = np.sqrt(normals[v, 0] ** 2 + normals[v, 1] ** 2 + normals[v, 2] ** 2) + 1e-9
-        for k in range(3):
-            normals[v, k] /= length
+    return HeadShape(vertices, points, centres.astype(np.float32), normals[:skin].copy())
 
 
 def _visible(assets: Assets, part: dict) -> tuple:
-    """Return the triangles worth drawing and their flags."""
+    """Return the triangles worth drawing, their flags and parts; lashes apart."""
     normals = np.zeros_like(assets.neutral)
-    vertex_normals(assets.neutral, assets.triangles, normals)
+    whole = np.array([[0, len(assets.neutral), 0, len(assets.triangles)]])
+    vertex_normals(assets.neutral, assets.triangles, whole, normals)
     triangles, own = assets.triangles, assets.triangle_part
     skin = np.isin(own, [part['face'], part['head_neck']])
     uv_u = assets.skin_uv[np.minimum(triangles, len(assets.skin_uv) - 1), 0]
     seam = np.ptp(uv_u, axis=1) > 0.3
-    keep_skin = skin & ~seam & (normals[triangles, 2].max(axis=1) > BACK_NORMAL)
-    inside = np.isin(own, [part['mouth_socket'], part['gums_tongue'], part['teeth']])
+    facing = normals[triangles, 2].max(axis=1)
+    inside = np.isin(own, [part[n] for n in MOUTH_PARTS])
     keep_inside = inside & (
         (own == part['mouth_socket'])  # closed at the back, or one sees through
-        | (assets.neutral[triangles, 2].max(axis=1) > INNER_FRONT_MM)
+        | ((assets.neutral[triangles, 2].max(axis=1) > INNER_FRONT_MM) & (facing > -0.2))
     )
     sockets = np.isin(own, [part['eye_socket_left'], part['eye_socket_right']])
-    sclera = np.isin(own, [part['sclera_left'], part['sclera_right']])
-    keep_sclera = sclera & (normals[triangles, 2].max(axis=1) > -0.1)
-    keep = keep_skin | keep_inside | sockets | keep_sclera
+    # The iris parts lie inside the closed sclera and are never seen: they are painted on it.
+    sclera = np.isin(own, [part[n] for n in SCLERA_PARTS]) & (facing > -0.3)
+    keep = (skin & ~seam & (facing > BACK_NORMAL)) | keep_inside | sockets | sclera
     flags = np.zeros(len(triangles), np.uint8)
     flags[skin] |= CASTER
-    flags[inside] |= MOUTH
     flags[sockets | (own == part['mouth_socket'])] |= TWO_SIDED
-    return triangles[keep], flags[keep]
+    return triangles[keep], flags[keep], own[keep]
+
+
+def _merged(assets: Assets, part: dict) -> np.ndarray:
+    """Return for each vertex the one that stands for all in its cell; itself where none does."""
+    same = np.arange(len(assets.neutral))
+    jaw = assets.expressions[assets.expression_names.index('jawOpen')]
+    skin = np.arange(len(assets.neutral)) < len(assets.skin_uv)
+    # The rims of the sockets stay: they close on lips and lids.
+    deep = assets.neutral[:, 2] < RIM_MM
+    regions = [
+        (np.flatnonzero((assets.vertex_part == part[n]) & (deep | ('socket' not in n))), c)
+        for n, c in CELL_MM.items()
+    ]
+    x, y, z = np.abs(assets.neutral[:, 0]), assets.neutral[:, 1], assets.neutral[:, 2]
+    behind_lips = (x < 18.0) & (np.abs(y + 34.0) < 8.0) & (z < 104.0)
+    for where, cell in (
+        (sheets.is_ear(assets.neutral), EAR_CELL_MM),
+        (y < -100.0, NECK_CELL_MM),
+        (behind_lips, HIDDEN_CELL_MM),
+    ):
+        regions.append((np.flatnonzero(skin & where), cell))
+    for index, cell in regions:
+        # Neighbours at rest that the jaw draws apart are no neighbours.
+        keys = np.concatenate([assets.neutral[index] / cell, jaw[index] / 8.0], axis=1)
+        keys = np.floor(keys).astype(int)
+        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
+        same[index] = index[first[group.ravel()]]
+    same[assets.landmarks] = assets.landmarks
+    return same
+
+
+def _ordered(assets: Assets, part: dict, triangles: np.ndarray) -> np.ndarray:
+    """Return the vertices to keep: head, then lashes, then the inside of the mouth."""
+    lashes = np.isin(assets.vertex_part, [part[n] for n in LASH_PARTS])
+    used = np.unique(np.concatenate(
+        [triangles.ravel(), np.arange(len(assets.skin_uv)), np.flatnonzero(lashes)]
+    ))  # fmt: skip
+    inside = np.isin(assets.vertex_part[used], [part[n] for n in MOUTH_PARTS])
+    return used[np.argsort(lashes[used] + 2 * inside, kind='stable')]
 
 
 def _sparse(assets: Assets, used: np.ndarray) -> Blendshapes:
@@ -238,71 +292,3 @@ def _sparse(assets: Assets, used: np.ndarray) -> Blendshapes:
         np.concatenate(index).astype(np.int32),
         np.ascontiguousarray(np.concatenate(delta), dtype=np.float32),
     )
-
-
-def hairline_distance(points: np.ndarray) -> np.ndarray:
-    """Return how far (mm) points of the neutral head lie above the hairline's plane."""
-    top, front, slope = HAIRLINE_MM
-    temple = 0.0035 * np.minimum(np.abs(points[..., 0]), 60.0) ** 2  # the corners recede
-    return points[..., 1] - (top - slope * (front - points[..., 2])) + temple * 0.6
-
-
-def _scalp(skin: np.ndarray) -> np.ndarray:
-    ear = (np.abs(skin[:, 0]) > EAR_X_MM) & (skin[:, 1] < 75.0)
-    return np.where(ear, 0.0, _smoothstep(hairline_distance(skin) / 42.0)).astype(np.float32)
-
-
-def _grid_triangles(rows: int, columns: int, first: int) -> np.ndarray:
-    index = first + np.arange(rows * columns).reshape(rows, columns)
-    a, b, c, d = index[:-1, :-1], index[1:, :-1], index[1:, 1:], index[:-1, 1:]
-    return np.concatenate(
-        [np.stack([a, b, c], -1).reshape(-1, 3), np.stack([a, c, d], -1).reshape(-1, 3)]
-    )
-
-
-def _torso(first: int) -> tuple:
-    """Return a plain chest with shoulders: the mesh ends at the collar bones."""
-    rows, columns = TORSO_GRID
-    u = np.linspace(-1.0, 1.0, columns)
-    x = 215.0 * u
-    top = -112.0 - 0.2 * np.abs(x) - 70.0 * np.maximum(0.0, (np.abs(x) - 150.0) / 65.0) ** 2
-    front = 68.0 - 70.0 * u**2
-    bend = 60.0  # radius of the shoulder's roundness, mm
-    points = []
-    for row in range(rows):
-        angle = np.pi / 2 * min(1.0, row / 6.0)
-        fall = max(0.0, (row - 6.0) / (rows - 7.0))
-        points.append(
-            np.stack(
-                [
-                    x,
-                    top - bend * (1 - np.cos(angle)) - 480.0 * fall,
-                    front - bend * (1 - np.sin(angle)) - 10.0 * fall,
-                ],
-                axis=-1,
-            )
-        )
-    return np.concatenate(points), _grid_triangles(rows, columns, first)
-
-
-def _curtain(first: int) -> tuple:
-    """Return long hair: half a bell behind the ears, from the crown to the shoulders."""
-    rows, columns = CURTAIN_GRID
-    angle = np.linspace(np.radians(62.0), np.radians(298.0), columns)  # 0 looks to the viewer
-    height = np.linspace(112.0, -165.0, rows)
-    points = []
-    for y in height:
-        swell = np.sqrt(max(0.05, 1.0 - (max(0.0, y - 20.0) / 125.0) ** 2))
-        wide = 96.0 * swell + 10.0 * max(0.0, -y / 165.0)
-        points.append(
-            np.stack(
-                [wide * np.sin(angle), np.full(columns, y), -8.0 + 88.0 * swell * np.cos(angle)],
-                axis=-1,
-            )
-        )
-    return np.concatenate(points), _grid_triangles(rows, columns, first)
-
-
-def _smoothstep(value: np.ndarray) -> np.ndarray:
-    value = np.clip(value, 0.0, 1.0)
-    return (value * value * (3 - 2 * value)).astype(np.float32)

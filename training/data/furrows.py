@@ -3,7 +3,8 @@
 import numpy as np
 from numba import njit
 
-from training.data.faces import SKIN_TEXELS
+from training.data.faces import Blendshapes
+from training.data.sheets import SKIN_TEXELS
 from training.data.textures import blurred, noise
 
 FAR_MM = 1e3  # position of texels that no triangle covers
@@ -12,123 +13,92 @@ FAR_MM = 1e3  # position of texels that no triangle covers
 class FurrowLayer:
     """Darkens the skin of one atlas along its furrows, frame by frame."""
 
-    def __init__(self, furrows: tuple, atlas: np.ndarray, wrinkles: float, blur: float):
+    def __init__(
+        self, furrows: tuple, shapes: Blendshapes, atlas: np.ndarray, wrinkles: float, blur: float
+    ):
         self._atlas = atlas
-        self._drivers = [(driver, depth * wrinkles) for _, driver, depth in furrows]
-        masks = [blurred(mask, blur) for mask, _, _ in furrows]
-        union = np.flatnonzero(np.max([np.abs(m) for m in masks], axis=0).ravel() > 0.01)
+        self._drive = np.stack([shapes.weights(drivers) for _, drivers, _, _ in furrows])
+        self._bias = np.array([bias for _, _, bias, _ in furrows], np.float32)
+        self._depth = np.array([depth * wrinkles for _, _, _, depth in furrows], np.float32)
+        masks = np.stack([blurred(mask, blur).ravel() for mask, *_ in furrows])
+        union = np.flatnonzero(np.abs(masks).max(axis=0) > 0.01)
         self._rows, self._columns = (v.astype(np.int32) for v in np.divmod(union, SKIN_TEXELS))
-        self._masks = np.stack([m.ravel()[union] for m in masks]).astype(np.float32)
         self._base = atlas[self._rows, self._columns].copy()
-
-    def apply(self, weights: dict):
-        """Paint the furrows for blendshape weights by name, sides apart."""
-        depth = np.array(
-            [min(1.2, max(0.0, driver(weights))) * d for driver, d in self._drivers], np.float32
+        self._dark = np.empty(len(union), np.float32)
+        where = [np.flatnonzero(np.abs(m) > 0.01) for m in masks[:, union]]
+        self._start = np.concatenate([[0], np.cumsum([len(w) for w in where])])
+        self._texel = np.concatenate(where).astype(np.int32)
+        self._mask = np.concatenate(
+            [m[w] for m, w in zip(masks[:, union], where)], dtype=np.float32
         )
-        _darken(self._atlas, self._rows, self._columns, self._base, self._masks, depth)
+
+    def apply(self, weights: np.ndarray):
+        """Paint the furrows for weights (57,) of the blendshapes."""
+        depth = np.clip(self._drive @ weights + self._bias, 0.0, 1.2) * self._depth
+        _darken(
+            self._atlas, self._rows, self._columns, self._base, self._start, self._texel,
+            self._mask, depth, self._dark,
+        )  # fmt: skip
 
 
 def furrows(place: np.ndarray) -> tuple:
-    """Return (mask (512, 512), driver, depth): what darkens where, driven by which shapes."""
+    """Return (mask (512, 512), {shape: share}, bias, depth): what darkens where and when."""
 
     def line(points, width, rim=0.35):
         return crease(place, points, width, rim)
 
-    def side(name, left):
-        return name + ('_L' if left else '_R')
-
     out = []
-    for left in (True, False):
-        s = 1.0 if left else -1.0
+    for side, s in (('_L', 1.0), ('_R', -1.0)):
+        own = [
+            # From the nose to the corner of the mouth, first the fold, then its wide shade.
+            ([(18, -2), (27, -13), (33, -26), (36, -38)], 2.0, 0.35, 0.0, 0.5,
+             {'mouthSmile': 1.0, 'mouthUpperUp': 0.7, 'noseSneer': 0.5, 'mouthStretch': 0.3}),
+            ([(20, -4), (31, -16), (38, -30), (40, -42)], 6.0, 0.6, 0.0, 0.34,
+             {'mouthSmile': 1.0, 'mouthUpperUp': 0.6}),
+            ([(44, -22), (47, -34), (45, -46)], 2.4, 0.35, -0.4, 0.35,
+             {'mouthSmile': 1.0, 'mouthDimple': 1.0}),
+            ([(14, 25), (24, 20), (36, 20), (47, 25)], 2.2, 0.35, 0.0, 0.38,
+             {'cheekSquint': 0.8, 'eyeSquint': 0.6}),
+            ([(26, -38), (31, -47), (33, -57)], 2.2, 0.35, 0.0, 0.42,
+             {'mouthFrown': 1.0, 'mouthStretch': 0.4}),
+            ([(7.5, 46), (6, 56), (6.5, 68)], 1.5, 0.35, 0.0, 0.6, {'browDown': 1.0}),
+            ([(14, 47), (26, 50), (40, 52)], 3.5, 0.2, 0.0, 0.3, {'browDown': 1.0}),
+        ]  # fmt: skip
+        for points, width, rim, bias, depth, drivers in own:
+            mask = line([(s * x, y) for x, y in points], width, rim)
+            out.append((mask, {n + side: v for n, v in drivers.items()}, bias, depth))
+        feet = [line([(s * 50, 34 + d / 3), (s * 62, 33 + d)], 1.1) for d in (-9, 0, 8)]
+        drivers = {'cheekSquint' + side: 1.0, 'mouthSmile' + side: 0.3}
+        out.append((np.maximum.reduce(feet), drivers, -0.2, 0.45))
+    return tuple(out) + _middle(place, line)
 
-        def value(weights, name, left=left):
-            return weights.get(side(name, left), 0.0)
 
-        out += [
-            (
-                line([(s * 18, -2), (s * 27, -13), (s * 33, -26), (s * 36, -38)], 2.0),
-                lambda w, v=value: (
-                    1.0 * v(w, 'mouthSmile')
-                    + 0.7 * v(w, 'mouthUpperUp')
-                    + 0.5 * v(w, 'noseSneer')
-                    + 0.3 * v(w, 'mouthStretch')
-                ),
-                0.5,
-            ),
-            (
-                line([(s * 20, -4), (s * 31, -16), (s * 38, -30), (s * 40, -42)], 6.0, 0.6),
-                lambda w, v=value: v(w, 'mouthSmile') + 0.6 * v(w, 'mouthUpperUp'),
-                0.34,
-            ),
-            (
-                line([(s * 44, -22), (s * 47, -34), (s * 45, -46)], 2.4),
-                lambda w, v=value: v(w, 'mouthSmile') + v(w, 'mouthDimple') - 0.4,
-                0.35,
-            ),
-            (
-                line([(s * 14, 25), (s * 24, 20), (s * 36, 20), (s * 47, 25)], 2.2),
-                lambda w, v=value: 0.8 * v(w, 'cheekSquint') + 0.6 * v(w, 'eyeSquint'),
-                0.38,
-            ),
-            (
-                np.maximum.reduce(
-                    [line([(s * 50, 34 + d / 3), (s * 62, 33 + d)], 1.1) for d in (-9, 0, 8)]
-                ),
-                lambda w, v=value: v(w, 'cheekSquint') + 0.3 * v(w, 'mouthSmile') - 0.2,
-                0.45,
-            ),
-            (
-                line([(s * 26, -38), (s * 31, -47), (s * 33, -57)], 2.2),
-                lambda w, v=value: v(w, 'mouthFrown') + 0.4 * v(w, 'mouthStretch'),
-                0.42,
-            ),
-            (
-                line([(s * 7.5, 46), (s * 6, 56), (s * 6.5, 68)], 1.5),
-                lambda w, v=value: v(w, 'browDown'),
-                0.6,
-            ),
-            (
-                line([(s * 14, 47), (s * 26, 50), (s * 40, 52)], 3.5, 0.2),
-                lambda w, v=value: v(w, 'browDown'),
-                0.3,
-            ),
-        ]
+def _middle(place: np.ndarray, line) -> tuple:
+    """Return the furrows that cross the middle: forehead, nose, chin."""
 
-    def both(weights, name):
-        return 0.5 * (weights.get(name + '_L', 0.0) + weights.get(name + '_R', 0.0))
+    def all_of(lines):
+        return np.maximum.reduce(lines)
 
-    forehead = np.maximum.reduce(
+    forehead = all_of(
         [
             line([(-46, y - 5), (-25, y), (0, y - 2), (25, y), (46, y - 5)], 1.5)
             for y in (74, 83, 92)
         ]
     )
-    nose = np.maximum.reduce(
+    nose = all_of(
         [line([(-10, y + 3), (0, y), (10, y + 3)], 1.2) for y in (30, 36, 42)]
         + [line([(s * 8, 22), (s * 13, 30)], 1.3) for s in (-1, 1)]
     )
-    omega = np.maximum.reduce([line([(-20, y - 2), (0, y), (20, y - 2)], 1.4) for y in (70, 78)])
-    out += [
-        (
-            forehead,
-            lambda w: (
-                0.5 * both(w, 'browOuterUp')
-                + 0.5 * both(w, 'browInnerUp')
-                - 0.1 * both(w, 'browDown')
-            ),
-            0.5,
-        ),
-        (omega, lambda w: both(w, 'browInnerUp') - 0.3 * both(w, 'browOuterUp'), 0.35),
-        (nose, lambda w: both(w, 'noseSneer'), 0.5),
-        (
-            line([(-17, -52), (0, -49), (17, -52)], 2.4),
-            lambda w: w.get('mouthShrugLower', 0.0) + 0.3 * both(w, 'mouthFrown'),
-            0.4,
-        ),
-        (_dimples(place), lambda w: w.get('mouthShrugLower', 0.0) - 0.1, 0.4),
-    ]
-    return tuple(out)
+    omega = all_of([line([(-20, y - 2), (0, y), (20, y - 2)], 1.4) for y in (70, 78)])
+    chin = line([(-17, -52), (0, -49), (17, -52)], 2.4)
+    # A name without side stands for both of its shapes: half of each is their mean.
+    return (
+        (forehead, {'browOuterUp': 0.25, 'browInnerUp': 0.25, 'browDown': -0.05}, 0.0, 0.5),
+        (omega, {'browInnerUp': 0.5, 'browOuterUp': -0.15}, 0.0, 0.35),
+        (nose, {'noseSneer': 0.5}, 0.0, 0.5),
+        (chin, {'mouthShrugLower': 1.0, 'mouthFrown': 0.15}, 0.0, 0.4),
+        (_dimples(place), {'mouthShrugLower': 1.0}, -0.1, 0.4),
+    )
 
 
 def crease(place: np.ndarray, points: list, width: float, rim: float) -> np.ndarray:
@@ -161,9 +131,15 @@ def _dimples(place: np.ndarray) -> np.ndarray:
 
 
 @njit(fastmath=True, cache=True)
-def _darken(atlas, rows, columns, base, masks, depth):
+def _darken(atlas, rows, columns, base, start, texel, mask, depth, dark):
+    dark[:] = 1.0
+    for k in range(depth.shape[0]):
+        d = depth[k]
+        if d < 1e-3:
+            continue
+        for n in range(start[k], start[k + 1]):
+            dark[texel[n]] -= d * mask[n]
     for i in range(rows.shape[0]):
-        dark = np.float32(1.0)
-        for k in range(depth.shape[0]):
-            dark -= depth[k] * masks[k, i]
-        atlas[rows[i], columns[i]] = base[i] * min(np.float32(1.25), max(np.float32(0.15), dark))
+        atlas[rows[i], columns[i]] = base[i] * min(
+            np.float32(1.25), max(np.float32(0.15), dark[i])
+        )

@@ -1,36 +1,58 @@
-"""The renderer's inner loops, compiled: deform, shade, shadow, raster. Arrays in, arrays out."""
+"""
+The renderer's loops over vertices, compiled: deform, place, shadow, shade.
+
+`blocks` are rows of (first vertex, end, first triangle, end): what is drawn of the model.
+A row of `screen` is x, y, 1 / depth, light, sheen, u, v, alpha.
+"""
 
 from math import ceil, exp, floor, sqrt
 
 import numpy as np
 from numba import njit
 
-from training.data.faces import CASTER, MOUTH, TWO_SIDED
-
-SAMPLES = 2  # per axis: without, silhouettes stair-step and fire in bursts
-SHADOW_GRID = 144  # cells of the light's depth map over the head
-SHADOW_CELL_MM = 1.9
+SHADOW_GRID = 96  # cells of the light's depth map over the head
+SHADOW_CELL_MM = 2.9
+SHADOW_CENTRE_MM = (10.0, 40.0)  # y and z of its middle
 SHADOW_BIAS_MM = 3.0  # a surface does not shade itself
 SHADOW_SOFT_MM = 9.0  # depth over which a shadow becomes full
 RING_SIZE = 8
 OCCLUSION = (1.1, 1.3)  # darkening per unit of hollow at each radius
 MOUTH_DEPTH_MM = (4.0, 14.0)  # the inside darkens by exp((z - z_lips + first) / second)
+SHINE_POWER = 14.0
 
 
-def rings(points: np.ndarray, radius: float) -> np.ndarray:
-    """Return for each vertex RING_SIZE vertices about a radius away; itself where none is."""
-    index = np.empty((len(points), RING_SIZE), np.int32)
-    find_rings(points, np.float32(radius), index)
-    return index
+@njit(fastmath=True, cache=True)
+def vertex_normals(vertices, triangles, blocks, normals):
+    """Write unit normals, the area-weighted mean of the triangles around each vertex."""
+    for p in range(blocks.shape[0]):
+        normals[blocks[p, 0] : blocks[p, 1]] = 0.0
+        for t in range(blocks[p, 2], blocks[p, 3]):
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            ux = vertices[b, 0] - vertices[a, 0]
+            uy = vertices[b, 1] - vertices[a, 1]
+            uz = vertices[b, 2] - vertices[a, 2]
+            vx = vertices[c, 0] - vertices[a, 0]
+            vy = vertices[c, 1] - vertices[a, 1]
+            vz = vertices[c, 2] - vertices[a, 2]
+            nx, ny, nz = uy * vz - uz * vy, uz * vx - ux * vz, ux * vy - uy * vx
+            for v in (a, b, c):
+                normals[v, 0] += nx
+                normals[v, 1] += ny
+                normals[v, 2] += nz
+        for v in range(blocks[p, 0], blocks[p, 1]):
+            x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
+            inverse = np.float32(1.0) / (sqrt(x * x + y * y + z * z) + np.float32(1e-9))
+            normals[v, 0], normals[v, 1], normals[v, 2] = x * inverse, y * inverse, z * inverse
 
 
 @njit(cache=True)
 def find_rings(points, radius, index):
-    # Of all vertices between 0.6 and 1.4 radii the ones nearest to evenly spread directions.
-    axes = np.empty((RING_SIZE, 3), np.float32)
+    """Write for each point RING_SIZE others about a radius away; itself where none is."""
+    # Of all between 0.6 and 1.4 radii the ones nearest to evenly spread directions.
+    axes = np.empty((RING_SIZE, 2), np.float32)
     for k in range(RING_SIZE):
         a = 2.0 * np.pi * k / RING_SIZE
-        axes[k, 0], axes[k, 1], axes[k, 2] = np.cos(a), np.sin(a), 0.0
+        axes[k, 0], axes[k, 1] = np.cos(a), np.sin(a)
     best = np.empty(RING_SIZE, np.float32)
     for i in range(points.shape[0]):
         best[:] = 0.5
@@ -52,22 +74,20 @@ def find_rings(points, radius, index):
 
 
 @njit(fastmath=True, cache=True)
-def hollow(vertices, normals, near, far):
-    """Return (n, 2): how far the surface around rises above each vertex, per mm of radius."""
-    out = np.zeros((near.shape[0], 2), np.float32)
-    for i in range(near.shape[0]):
+def hollow(vertices, normals, index, rings, out):
+    """Write (n, 2): how far the surface around rises above each vertex, per mm of radius."""
+    for n in range(index.shape[0]):
+        i = index[n]
         for r in range(2):
-            ring = near if r == 0 else far
             total = np.float32(0.0)
-            for k in range(ring.shape[1]):
-                j = ring[i, k]
+            for k in range(rings.shape[2]):
+                j = rings[r, i, k]
                 dx = vertices[j, 0] - vertices[i, 0]
                 dy = vertices[j, 1] - vertices[i, 1]
                 dz = vertices[j, 2] - vertices[i, 2]
                 height = dx * normals[i, 0] + dy * normals[i, 1] + dz * normals[i, 2]
                 total += height / (sqrt(dx * dx + dy * dy + dz * dz) + np.float32(1e-3))
-            out[i, r] = total / ring.shape[1]
-    return out
+            out[i, r] = total / np.float32(rings.shape[2])
 
 
 @njit(fastmath=True, cache=True)
@@ -76,12 +96,13 @@ def occlude(hollow, rest, occlusion):
     for i in range(hollow.shape[0]):
         dark = np.float32(1.0)
         for r in range(2):
-            dark -= OCCLUSION[r] * (hollow[i, r] - np.float32(0.67) * rest[i, r])
+            dark -= np.float32(OCCLUSION[r]) * (hollow[i, r] - np.float32(0.67) * rest[i, r])
         occlusion[i] = min(np.float32(1.15), max(np.float32(0.25), dark))
 
 
 @njit(fastmath=True, cache=True)
-def deform(base, weights, start, index, delta, out):
+def deform(base, weights, start, index, delta, give, last, out):
+    """Write base + shapes; `give` is how far a vertex follows, those from `last` on do not."""
     out[:] = base
     for s in range(weights.shape[0]):
         w = weights[s]
@@ -89,9 +110,12 @@ def deform(base, weights, start, index, delta, out):
             continue
         for k in range(start[s], start[s + 1]):
             i = index[k]
-            out[i, 0] += w * delta[k, 0]
-            out[i, 1] += w * delta[k, 1]
-            out[i, 2] += w * delta[k, 2]
+            if i >= last:
+                break
+            f = w * give[i]
+            out[i, 0] += f * delta[k, 0]
+            out[i, 1] += f * delta[k, 1]
+            out[i, 2] += f * delta[k, 2]
 
 
 @njit(fastmath=True, cache=True)
@@ -107,260 +131,194 @@ def turn(vertices, index, centre, rotation):
 
 
 @njit(fastmath=True, cache=True)
-def place(
-    shape, normals, follow, rotation, head, body, pivot, focal, distance, cx, cy, camera, screen
-):
-    for i in range(shape.shape[0]):
-        w = follow[i]
-        x, y, z = shape[i, 0] - pivot[0], shape[i, 1] - pivot[1], shape[i, 2] - pivot[2]
-        for k in range(3):
-            turned = rotation[k, 0] * x + rotation[k, 1] * y + rotation[k, 2] * z
-            camera[i, k] = w * (turned + pivot[k] + head[k]) + (1 - w) * (shape[i, k] + body[k])
-        inverse = np.float32(1.0) / (distance - camera[i, 2])
-        screen[i, 0] = cx + focal * camera[i, 0] * inverse
-        screen[i, 1] = cy - focal * camera[i, 1] * inverse
-        screen[i, 2] = inverse
+def place(shape, follow, blocks, rotation, head, body, pivot, focal, distance, cx, cy, screen):
+    """Write where the vertices fall on the screen; a pinhole at z = distance looks to -z."""
+    for p in range(blocks.shape[0]):
+        for i in range(blocks[p, 0], blocks[p, 1]):
+            w = follow[i]
+            x, y, z = shape[i, 0] - pivot[0], shape[i, 1] - pivot[1], shape[i, 2] - pivot[2]
+            tx = rotation[0, 0] * x + rotation[0, 1] * y + rotation[0, 2] * z + pivot[0] + head[0]
+            ty = rotation[1, 0] * x + rotation[1, 1] * y + rotation[1, 2] * z + pivot[1] + head[1]
+            tz = rotation[2, 0] * x + rotation[2, 1] * y + rotation[2, 2] * z + pivot[2] + head[2]
+            o = np.float32(1.0) - w
+            tx = w * tx + o * (shape[i, 0] + body[0])
+            ty = w * ty + o * (shape[i, 1] + body[1])
+            tz = w * tz + o * (shape[i, 2] + body[2])
+            inverse = np.float32(1.0) / (distance - tz)
+            screen[i, 0] = cx + focal * tx * inverse
+            screen[i, 1] = cy - focal * ty * inverse
+            screen[i, 2] = inverse
 
 
-def light_frame(local: np.ndarray) -> np.ndarray:
-    """Return two axes across the light and the light itself, rows of a (3, 3) float32."""
-    across = np.cross(local, [0.0, 1.0, 0.0] if abs(local[1]) < 0.9 else [1.0, 0.0, 0.0])
-    across /= np.linalg.norm(across)
-    return np.stack([across, np.cross(local, across), local]).astype(np.float32)
+@njit(cache=True)
+def light_frame(local):
+    """Return two axes across the light and the light itself, rows of a (3, 3)."""
+    frame = np.empty((3, 3), np.float32)
+    x, y, z = local
+    if abs(y) < 0.9:
+        a, b, c = -z, np.float32(0.0), x  # local x (0, 1, 0)
+    else:
+        a, b, c = np.float32(0.0), z, -y
+    length = sqrt(a * a + b * b + c * c)
+    a, b, c = a / length, b / length, c / length
+    frame[0] = a, b, c
+    frame[1] = y * c - z * b, z * a - x * c, x * b - y * a
+    frame[2] = x, y, z
+    return frame
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, cache=True, inline='always')
 def _light_cell(vertices, i, frame):
     half = np.float32(SHADOW_GRID / 2)
-    u = np.float32(0.0)
-    v = np.float32(0.0)
-    d = np.float32(0.0)
-    for k in range(3):
-        p = vertices[i, k] - (
-            np.float32(10.0) if k == 1 else (np.float32(40.0) if k == 2 else np.float32(0.0))
-        )
-        u += frame[0, k] * p
-        v += frame[1, k] * p
-        d += frame[2, k] * p
-    return u / np.float32(SHADOW_CELL_MM) + half, v / np.float32(SHADOW_CELL_MM) + half, d
+    scale = np.float32(1.0 / SHADOW_CELL_MM)
+    x = vertices[i, 0]
+    y = vertices[i, 1] - np.float32(SHADOW_CENTRE_MM[0])
+    z = vertices[i, 2] - np.float32(SHADOW_CENTRE_MM[1])
+    u = frame[0, 0] * x + frame[0, 1] * y + frame[0, 2] * z
+    v = frame[1, 0] * x + frame[1, 1] * y + frame[1, 2] * z
+    d = frame[2, 0] * x + frame[2, 1] * y + frame[2, 2] * z
+    return u * scale + half, v * scale + half, d
 
 
 @njit(fastmath=True, cache=True)
-def light_depth(vertices, normals, triangles, flags, frame, grid):
-    """Write how near to the lamp the first skin in each cell is."""
+def light_depth(vertices, normals, triangles, flags, caster, blocks, frame, cells, grid):
+    """Write how near to the lamp the first caster in each cell is."""
     size = grid.shape[0]
-    cells = np.empty((vertices.shape[0], 3), np.float32)
-    for i in range(vertices.shape[0]):
-        cells[i, 0], cells[i, 1], cells[i, 2] = _light_cell(vertices, i, frame)
-    for t in range(triangles.shape[0]):
-        if not flags[t] & CASTER:
-            continue
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        facing = (
-            normals[a, 0] * frame[2, 0] + normals[a, 1] * frame[2, 1] + normals[a, 2] * frame[2, 2]
-        )
-        if facing < 0:
-            continue
-        x0, y0, x1, y1 = cells[a, 0], cells[a, 1], cells[b, 0], cells[b, 1]
-        x2, y2 = cells[c, 0], cells[c, 1]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-6:
-            continue
-        left = max(0, int(ceil(min(x0, x1, x2))))
-        right = min(size - 1, int(floor(max(x0, x1, x2))))
-        top = max(0, int(ceil(min(y0, y1, y2))))
-        bottom = min(size - 1, int(floor(max(y0, y1, y2))))
-        inverse = np.float32(1.0) / area
-        for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                w1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * inverse
-                w2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * inverse
-                w0 = np.float32(1.0) - w1 - w2
-                if w0 < 0 or w1 < 0 or w2 < 0:
-                    continue
-                d = w0 * cells[a, 2] + w1 * cells[b, 2] + w2 * cells[c, 2]
-                if d > grid[y, x]:
-                    grid[y, x] = d
+    grid[:] = np.float32(-1e6)
+    for p in range(blocks.shape[0]):
+        for i in range(blocks[p, 0], blocks[p, 1]):
+            cells[i, 0], cells[i, 1], cells[i, 2] = _light_cell(vertices, i, frame)
+        for t in range(blocks[p, 2], blocks[p, 3]):
+            if not flags[t] & caster:
+                continue
+            a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+            x0, y0, x1, y1 = cells[a, 0], cells[a, 1], cells[b, 0], cells[b, 1]
+            x2, y2 = cells[c, 0], cells[c, 1]
+            facing = normals[a, 0] * frame[2, 0] + normals[a, 1] * frame[2, 1]
+            if facing + normals[a, 2] * frame[2, 2] < np.float32(-0.2):
+                continue  # what looks away from the lamp lies behind what looks to it
+            left, right = int(ceil(min(x0, x1, x2))), int(floor(max(x0, x1, x2)))
+            top, bottom = int(ceil(min(y0, y1, y2))), int(floor(max(y0, y1, y2)))
+            if left > right or top > bottom:
+                continue
+            if left < 0 or top < 0 or right >= size or bottom >= size:
+                continue
+            area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
+            if abs(area) < 1e-6:
+                continue
+            inverse = np.float32(1.0) / area
+            for y in range(top, bottom + 1):
+                for x in range(left, right + 1):
+                    w1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * inverse
+                    w2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * inverse
+                    if w1 < 0 or w2 < 0 or w1 + w2 > 1:
+                        continue
+                    d = cells[a, 2] + w1 * (cells[b, 2] - cells[a, 2])
+                    d += w2 * (cells[c, 2] - cells[a, 2])
+                    if d > grid[y, x]:
+                        grid[y, x] = d
 
 
 @njit(fastmath=True, cache=True)
-def _lit(vertices, i, frame, grid):
-    """Return how much of the lamp a vertex sees, 0..1, softened over 4 x 4 cells."""
-    u, v, d = _light_cell(vertices, i, frame)
+def _lit(u, v, d, grid):
+    """Return how much of the lamp is seen from a place, 0..1, softened over 3 x 3 cells."""
     size = grid.shape[0]
+    u, v = u - np.float32(0.5), v - np.float32(0.5)
     x, y = int(floor(u)), int(floor(v))
-    if x < 1 or y < 1 or x > size - 3 or y > size - 3:
+    if x < 0 or y < 0 or x > size - 3 or y > size - 3:
         return np.float32(1.0)
     fx, fy = u - x, v - y
+    d += np.float32(SHADOW_BIAS_MM)
     total = np.float32(0.0)
-    for j in range(-1, 3):
-        wy = (1 - fy) if j == -1 else (fy if j == 2 else np.float32(1.0))
-        for k in range(-1, 3):
-            wx = (1 - fx) if k == -1 else (fx if k == 2 else np.float32(1.0))
-            over = (grid[y + j, x + k] - d - np.float32(SHADOW_BIAS_MM)) / np.float32(
-                SHADOW_SOFT_MM
-            )
-            total += wx * wy * min(np.float32(1.0), max(np.float32(0.0), over))
-    return np.float32(1.0) - total / np.float32(9.0)
+    for j in range(3):
+        wy = (1 - fy) if j == 0 else (fy if j == 2 else np.float32(1.0))
+        for k in range(3):
+            over = (grid[y + j, x + k] - d) * np.float32(1.0 / SHADOW_SOFT_MM)
+            if over > 0:
+                wx = (1 - fx) if k == 0 else (fx if k == 2 else np.float32(1.0))
+                total += wx * wy * min(np.float32(1.0), over)
+    return np.float32(1.0) - total * np.float32(0.25)
 
 
 @njit(fastmath=True, cache=True)
 def shade(
-    shape,
-    normals,
-    follow,
-    rotation,
-    toward,
-    strength,
-    ambient,
-    shine,
-    occlusion,
-    frame,
-    grid,
-    skin_count,
-    screen,
-):
+    shape, normals, follow, blocks, rotation, lamps, room, sweep, occlusion, cells, grid, cast,
+    skin_count, screen,
+):  # fmt: skip
+    """
+    Write light and sheen of each vertex.
+
+    lamps (L, 5): direction, strength, softness; the first casts shadows and shines. room: light
+    from all around, sheen. sweep: direction x, y (mm on the screen), place, width, depth of a
+    shadow that passes through the first lamp's light.
+    """
     # Half way between lamp and viewer, for the sheen.
-    hx, hy, hz = toward[0], toward[1], toward[2] + np.float32(1.0)
-    h = sqrt(hx * hx + hy * hy + hz * hz)
+    hx, hy, hz = lamps[0, 0], lamps[0, 1], lamps[0, 2] + np.float32(1.0)
+    h = sqrt(hx * hx + hy * hy + hz * hz) + np.float32(1e-6)
     hx, hy, hz = hx / h, hy / h, hz / h
-    for i in range(shape.shape[0]):
-        w = follow[i]
-        nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
-        tx = rotation[0, 0] * nx + rotation[0, 1] * ny + rotation[0, 2] * nz
-        ty = rotation[1, 0] * nx + rotation[1, 1] * ny + rotation[1, 2] * nz
-        tz = rotation[2, 0] * nx + rotation[2, 1] * ny + rotation[2, 2] * nz
-        nx, ny, nz = w * tx + (1 - w) * nx, w * ty + (1 - w) * ny, w * tz + (1 - w) * nz
-        if nz < 0 and i >= skin_count:  # sheets seen from behind
-            nx, ny, nz = -nx, -ny, -nz
-        facing = nx * toward[0] + ny * toward[1] + nz * toward[2]
-        soft = max(np.float32(0.0), (facing + np.float32(0.2)) / np.float32(1.2))
-        seen = np.float32(1.0)
-        sheen = np.float32(0.0)
-        hollow = np.float32(1.0)
-        if i < skin_count:
-            hollow = occlusion[i]
-            if facing > -0.2:
-                seen = _lit(shape, i, frame, grid)
-            glance = nx * hx + ny * hy + nz * hz
-            if glance > 0:
-                sheen = shine * strength * seen * glance**14
-        sky = np.float32(0.75) + np.float32(0.25) * ny
-        screen[i, 3] = ambient * sky * hollow + strength * soft * seen * (
-            np.float32(0.4) + np.float32(0.6) * hollow
+    zero, one = np.float32(0.0), np.float32(1.0)
+    for p in range(blocks.shape[0]):
+        skin = blocks[p, 0] < skin_count
+        for i in range(blocks[p, 0], blocks[p, 1]):
+            w = follow[i]
+            nx, ny, nz = normals[i, 0], normals[i, 1], normals[i, 2]
+            tx = rotation[0, 0] * nx + rotation[0, 1] * ny + rotation[0, 2] * nz
+            ty = rotation[1, 0] * nx + rotation[1, 1] * ny + rotation[1, 2] * nz
+            tz = rotation[2, 0] * nx + rotation[2, 1] * ny + rotation[2, 2] * nz
+            nx, ny, nz = w * tx + (one - w) * nx, w * ty + (one - w) * ny, w * tz + (one - w) * nz
+            on_skin = skin and i < skin_count
+            if nz < 0 and not on_skin:  # sheets seen from behind
+                nx, ny, nz = -nx, -ny, -nz
+            hollow = occlusion[i] if on_skin else one
+            total = room[0] * (np.float32(0.75) + np.float32(0.25) * ny) * hollow
+            part = np.float32(0.4) + np.float32(0.6) * hollow
+            for k in range(1, lamps.shape[0]):
+                facing = nx * lamps[k, 0] + ny * lamps[k, 1] + nz * lamps[k, 2]
+                soft = (facing + lamps[k, 4]) / (one + lamps[k, 4])
+                if soft > 0:
+                    total += lamps[k, 3] * soft * part
+            sheen = zero
+            facing = nx * lamps[0, 0] + ny * lamps[0, 1] + nz * lamps[0, 2]
+            soft = (facing + lamps[0, 4]) / (one + lamps[0, 4])
+            if soft > 0:
+                seen = lamps[0, 3]
+                if sweep[4] > 0:
+                    away = shape[i, 0] * sweep[0] + shape[i, 1] * sweep[1] - sweep[2]
+                    away /= sweep[3]
+                    if abs(away) < 3:
+                        seen *= one - sweep[4] * np.float32(exp(-away * away))
+                if cast and on_skin and nz > -0.3:
+                    seen *= _lit(cells[i, 0], cells[i, 1], cells[i, 2], grid)
+                total += seen * soft * part
+                if on_skin:
+                    glance = nx * hx + ny * hy + nz * hz
+                    if glance > 0.5:
+                        sheen = room[1] * seen * np.float32(glance**SHINE_POWER) * hollow
+            screen[i, 3] = total
+            screen[i, 4] = sheen
+
+
+@njit(fastmath=True, cache=True)
+def darken_mouth(shape, first, teeth, lips, open_teeth, screen):
+    for k in range(teeth.shape[0]):
+        i = first + k
+        depth = (shape[i, 2] - lips + np.float32(MOUTH_DEPTH_MM[0])) / np.float32(
+            MOUTH_DEPTH_MM[1]
         )
-        screen[i, 4] = sheen * hollow
+        dark = min(np.float32(1.0), np.float32(exp(depth)))
+        screen[i, 3] *= dark * (open_teeth if teeth[k] else np.float32(1.0))
 
 
 @njit(fastmath=True, cache=True)
-def darken_mouth(shape, index, teeth, lips, open_teeth, screen):
-    for k in range(index.shape[0]):
-        i = index[k]
-        dark = min(1.0, exp((shape[i, 2] - lips + MOUTH_DEPTH_MM[0]) / MOUTH_DEPTH_MM[1]))
-        screen[i, 3] *= np.float32(dark) * (open_teeth if teeth[k] else np.float32(1.0))
-
-
-@njit(fastmath=True, cache=True)
-def darken_eye(shape, index, lid, screen):
-    # The upper lid and its lashes shade the top 7 mm of the opening.
+def darken_eye(shape, index, upper, lower, left, right, screen):
+    # Lids and lashes shade the top 7 mm of the opening, the lower lid 2 mm, the corners 5 mm.
+    one = np.float32(1.0)
     for i in index:
-        below = (lid - shape[i, 1]) / np.float32(7.0)
-        below = min(np.float32(1.0), max(np.float32(0.0), below))
-        screen[i, 3] *= np.float32(0.4) + np.float32(0.6) * below
-
-
-@njit(fastmath=True, cache=True)
-def raster(screen, uv, triangles, flags, inside, atlas, depth, value):
-    height, width = depth.shape
-    last_u, last_v = np.float32(atlas.shape[1] - 1.01), np.float32(atlas.shape[0] - 1.01)
-    for t in range(triangles.shape[0]):
-        if flags[t] & MOUTH and not inside:
-            continue
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, x1, y1 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
-        x2, y2 = screen[c, 0], screen[c, 1]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if area > -1e-6 and not (flags[t] & TWO_SIDED and area > 1e-6):
-            continue  # y looks down: a front has negative area
-        left = max(0, int(ceil(min(x0, x1, x2) - 0.5)))
-        right = min(width - 1, int(floor(max(x0, x1, x2) - 0.5)))
-        top = max(0, int(ceil(min(y0, y1, y2) - 0.5)))
-        bottom = min(height - 1, int(floor(max(y0, y1, y2) - 0.5)))
-        if left > right or top > bottom:
-            continue
-        inverse = np.float32(1.0) / area
-        # Every attribute is a plane over the screen: value at the corner, steps along x and y.
-        ax1, ay1 = (y2 - y0) * inverse, -(x2 - x0) * inverse
-        ax2, ay2 = -(y1 - y0) * inverse, (x1 - x0) * inverse
-        near0, near1 = screen[a, 2], screen[b, 2] - screen[a, 2]
-        near2 = screen[c, 2] - screen[a, 2]
-        u0, u1, u2 = uv[a, 0], uv[b, 0] - uv[a, 0], uv[c, 0] - uv[a, 0]
-        v0, v1, v2 = uv[a, 1], uv[b, 1] - uv[a, 1], uv[c, 1] - uv[a, 1]
-        lit0, lit1, lit2 = screen[a, 3], screen[b, 3] - screen[a, 3], screen[c, 3] - screen[a, 3]
-        sheen0, sheen1 = screen[a, 4], screen[b, 4] - screen[a, 4]
-        sheen2 = screen[c, 4] - screen[a, 4]
-        px = np.float32(left) + np.float32(0.5) - x0
-        for y in range(top, bottom + 1):
-            py = np.float32(y) + np.float32(0.5) - y0
-            w1, w2 = px * ax1 + py * ay1, px * ax2 + py * ay2
-            for x in range(left, right + 1):
-                if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                    near = near0 + w1 * near1 + w2 * near2
-                    if near > depth[y, x]:
-                        depth[y, x] = near
-                        u = min(last_u, max(np.float32(0.0), u0 + w1 * u1 + w2 * u2))
-                        v = min(last_v, max(np.float32(0.0), v0 + w1 * v1 + w2 * v2))
-                        iu, iv = np.int32(u), np.int32(v)
-                        fu, fv = u - np.float32(iu), v - np.float32(iv)
-                        upper = atlas[iv, iu] + fu * (atlas[iv, iu + 1] - atlas[iv, iu])
-                        lower = atlas[iv + 1, iu] + fu * (
-                            atlas[iv + 1, iu + 1] - atlas[iv + 1, iu]
-                        )
-                        value[y, x] = (
-                            (upper + fv * (lower - upper)) * (lit0 + w1 * lit1 + w2 * lit2)
-                            + sheen0
-                            + w1 * sheen1
-                            + w2 * sheen2
-                        )
-                w1 += ax1
-                w2 += ax2
-
-
-@njit(fastmath=True, cache=True)
-def stroke(x, y, radius, light, value):
-    height, width = value.shape
-    for k in range(x.shape[0] - 1):
-        steps = int(sqrt((x[k + 1] - x[k]) ** 2 + (y[k + 1] - y[k]) ** 2)) + 1
-        for s in range(steps):
-            f = s / steps
-            cx, cy = x[k] + f * (x[k + 1] - x[k]), y[k] + f * (y[k + 1] - y[k])
-            r = max(np.float32(0.6), radius[k])
-            for py in range(max(0, int(ceil(cy - r - 0.5))), min(height, int(cy + r + 0.5))):
-                for px in range(max(0, int(ceil(cx - r - 0.5))), min(width, int(cx + r + 0.5))):
-                    if (px + 0.5 - cx) ** 2 + (py + 0.5 - cy) ** 2 <= r * r:
-                        value[py, px] = light
-
-
-@njit(fastmath=True, cache=True)
-def resolve(value, background, shift_x, shift_y, picture):
-    """Average the samples over a background that lies `shift` px off."""
-    height, width = picture.shape
-    left, top = int(floor(shift_x)), int(floor(shift_y))
-    fx, fy = shift_x - left, shift_y - top
-    share = np.float32(1.0 / (SAMPLES * SAMPLES))
-    for y in range(height):
-        for x in range(width):
-            total, covered = np.float32(0.0), 0
-            for j in range(SAMPLES):
-                for i in range(SAMPLES):
-                    sample = value[y * SAMPLES + j, x * SAMPLES + i]
-                    if sample >= 0:
-                        total += sample
-                        covered += 1
-            if covered < SAMPLES * SAMPLES:
-                v, u = y + top, x + left
-                behind = (background[v, u] * (1 - fx) + background[v, u + 1] * fx) * (1 - fy) + (
-                    background[v + 1, u] * (1 - fx) + background[v + 1, u + 1] * fx
-                ) * fy
-                total += behind * (SAMPLES * SAMPLES - covered)
-            picture[y, x] = total * share
+        x, y = shape[i, 0], shape[i, 1]
+        top = min(one, max(np.float32(0.0), (upper - y) / np.float32(7.0)))
+        low = min(one, max(np.float32(0.0), (y - lower) / np.float32(2.0)))
+        side = min(one, max(np.float32(0.0), min(x - left, right - x) / np.float32(5.0)))
+        shade = (np.float32(0.35) + np.float32(0.65) * top) * (
+            np.float32(0.7) + np.float32(0.3) * low
+        )
+        screen[i, 3] *= shade * (np.float32(0.65) + np.float32(0.35) * side)

@@ -1,83 +1,37 @@
-"""What a person looks like: skin, brows, eyes, hair, beard, spectacles, clothes."""
-
-from dataclasses import dataclass
+"""What a person's surfaces are made of: skin, brows, lips, eyes, hair, beard, cloth."""
 
 import cv2
 import numpy as np
 from numba import njit
 
-from training.data.faces import (
+from training.data.faces import FaceModel
+from training.data.furrows import FAR_MM, crease, furrows
+from training.data.looks import Look
+from training.data.sheets import (
     ATLAS_SHAPE,
     CLOTH_PATCH,
     EYE_PATCH,
     EYE_PATCH_RADIUS,
     GUMS_PATCH,
     HAIR_PATCH,
-    IDENTITY_SIGMA,
+    HAND_PATCH,
+    LASH_PATCH,
+    LENS_PATCH,
     SKIN_TEXELS,
     SOCKET_PATCH,
     TEETH_PATCH,
-    FaceModel,
+    VISOR_PATCH,
     hairline_distance,
+    is_ear,
 )
-from training.data.furrows import FAR_MM, crease, furrows
 from training.data.textures import blurred, cloth, noise, spot, strands
+from training.data.wear import hat_cover, scarf_cover
+from training.data.world import Ingredients
 
 TONE_POWER = 0.75  # the dark skins are painted darker than skin is (0.06 and more)
-DARK_SKIN = 0.18  # linear albedo: below it irises are brown, darker than those of the set
 IRIS_TEXELS_PER_LIMBUS = 53.3  # skins/README.md, section 2
-
-
-@dataclass(frozen=True)
-class Look:
-    """One person: everything that stays the same from clip to clip."""
-
-    identity: str
-    skin: str
-    coefficients: np.ndarray  # (100,) standard deviations
-    brow: str
-    brow_width: float  # widening of the brow texture, texels
-    brow_albedo: float
-    iris: str
-    sclera: float  # albedo
-    skin_gain: float
-    hair_mm: float
-    hair_albedo: float
-    hairline_mm: float  # lower is positive: a fringe
-    long_hair: bool
-    beard: float  # 0..1
-    spectacles: float  # thickness of the frame, mm; 0 = none
-    wrinkles: float  # depth of the furrows, 0..1
-    seed: int
-
-
-def draw_look(identity: str, skins: tuple, model: FaceModel, rng: np.random.Generator) -> Look:
-    """Return a person with a skin out of `skins`."""
-    assets = model.assets
-    skin = str(rng.choice(skins))
-    male = 'female' not in skin
-    dark, old = 'darkskinned' in skin, 'old' in skin
-    return Look(
-        identity=identity,
-        skin=skin,
-        coefficients=rng.normal(0.0, IDENTITY_SIGMA, 100),
-        brow=str(rng.choice(assets.brows)),
-        brow_width=float(rng.uniform(0.0, 3.5 + male)),
-        brow_albedo=float(rng.uniform(0.008, 0.03 if dark else 0.12)),
-        iris=str(rng.choice(assets.irises)),
-        sclera=float(rng.uniform(0.26, 0.42)),
-        skin_gain=float(rng.uniform(0.8, 1.15)),
-        hair_mm=float(rng.uniform(2.0, 26.0)),
-        hair_albedo=float(
-            np.exp(rng.uniform(np.log(0.008), np.log(0.03 if dark else (0.3 if old else 0.16))))
-        ),
-        hairline_mm=float(rng.normal(0.0, 5.0) + (rng.random() < 0.3) * rng.uniform(5.0, 24.0)),
-        long_hair=bool(rng.random() < (0.12 if male else 0.65)),
-        beard=float(male and rng.random() < 0.4) * float(rng.uniform(0.2, 0.85)),
-        spectacles=float(rng.random() < 0.17) * float(rng.uniform(1.0, 3.2)),
-        wrinkles=float(rng.uniform(0.7, 1.0) if old else rng.uniform(0.25, 0.85)),
-        seed=int(rng.integers(1 << 31)),
-    )
+LENS_ALBEDO = 0.02
+FACE_TEXELS = (slice(230, 330), slice(180, 330))  # cheeks and nose: where the tone is taken
 
 
 class Painter:
@@ -87,8 +41,17 @@ class Painter:
         self._model = model
         self.position = _positions(model)  # (512, 512, 3) mm on the neutral head
         self.furrows = furrows(self.position)
+        self.lips = _lips(model)  # masks of the upper and the lower
 
-    def atlas(self, look: Look, wardrobe: np.random.Generator, blur: float) -> np.ndarray:
+    def tone(self, look: Look) -> float:
+        """Return the albedo of a person's skin, its median over cheeks and nose."""
+        skin = self._model.assets.skin(look.skin)
+        return float(np.median(skin[FACE_TEXELS])) ** TONE_POWER * look.skin_gain
+
+    def atlas(
+        self, look: Look, wardrobe: np.random.Generator, blur: float,
+        ingredients: Ingredients = Ingredients(),
+    ) -> np.ndarray:  # fmt: skip
         """
         Return the atlas, float32 linear albedo.
 
@@ -99,56 +62,81 @@ class Painter:
             Draws the clothes, which a person changes.
         blur : float
             Sigma in texels: textures finer than the picture would sparkle.
+        ingredients : Ingredients
+            skin_texture and soft_eyes count here; draws are the same with and without.
         """
         rng = np.random.default_rng(look.seed)
+        tone = self.tone(look)
         atlas = np.full(ATLAS_SHAPE, 0.1, np.float32)
-        skin, tone = self._skin(look, rng)
-        dress = cloth(wardrobe)
+        skin = self._skin(look, rng, tone, ingredients.skin_texture)
+        dress, hat, scarf = (cloth(wardrobe) for _ in range(3))
+        skin = self._clothes(skin, look, tone, wardrobe, dress, hat, scarf)
+        atlas[:, :SKIN_TEXELS] = blurred(skin.astype(np.float32), blur)
+        _paste(atlas, CLOTH_PATCH, dress)
+        hairs = look.hair_albedo * strands(rng, HAIR_PATCH[2], 0.6)
+        _paste(atlas, HAIR_PATCH, hat if look.headwear == 'headscarf' else hairs)
+        _paste(atlas, VISOR_PATCH, hat[: VISOR_PATCH[2], : VISOR_PATCH[2]])
+        eye = self._eye(look, rng, tone, ingredients.soft_eyes)
+        _paste(atlas, EYE_PATCH, blurred(eye, 0.6 + 0.8 * blur))
+        palm = np.exp(
+            0.06 * noise(rng, HAND_PATCH[2], 14.0) + 0.03 * noise(rng, HAND_PATCH[2], 3.0)
+        )
+        _paste(atlas, HAND_PATCH, 0.95 * tone * palm)
+        for (x, y, side), albedo in (
+            (SOCKET_PATCH, 0.05),
+            (GUMS_PATCH, 0.12),
+            (TEETH_PATCH, min(0.42, 0.16 + 0.8 * tone)),
+            (LASH_PATCH, min(0.02, 0.2 * tone)),
+            (LENS_PATCH, LENS_ALBEDO),
+        ):
+            atlas[y : y + side, x : x + side] = albedo
+        return atlas
+
+    def _clothes(self, skin, look: Look, tone: float, wardrobe, dress, hat, scarf) -> np.ndarray:
+        """Paint the collar, headwear and a scarf onto the skin; their rims shade it."""
+        place = self.position
         collar = (
             -128.0
             - wardrobe.uniform(0.0, 26.0)
             - 12.0
             * wardrobe.random()
-            * np.cos(np.minimum(np.abs(self.position[..., 0]) / 40.0, np.pi / 2))
+            * np.cos(np.minimum(np.abs(place[..., 0]) / 40.0, np.pi / 2))
         )
-        collar = collar + 0.45 * np.maximum(0.0, np.abs(self.position[..., 0]) - 42.0)
-        covered = np.clip((collar - self.position[..., 1]) / 2.0, 0.0, 1.0)
-        skin = skin * (1 - covered) + covered * cv2.resize(dress, (SKIN_TEXELS, SKIN_TEXELS))
-        atlas[:, :SKIN_TEXELS] = blurred(skin.astype(np.float32), blur)
-        _paste(atlas, CLOTH_PATCH, dress)
-        _paste(atlas, HAIR_PATCH, look.hair_albedo * strands(rng, HAIR_PATCH[2], 0.6))
-        _paste(atlas, EYE_PATCH, blurred(self._eye(look, rng, tone), 0.6 + 0.8 * blur))
-        for (x, y, side), albedo in (
-            (SOCKET_PATCH, 0.05),
-            (GUMS_PATCH, 0.12),
-            (TEETH_PATCH, min(0.5, 0.2 + 0.9 * tone)),
+        collar = collar + 0.45 * np.maximum(0.0, np.abs(place[..., 0]) - 42.0)
+        for inside, picture in (
+            (collar - place[..., 1], dress),
+            (hat_cover(look.headwear, place), hat),
+            (scarf_cover(look, place), scarf),
         ):
-            atlas[y : y + side, x : x + side] = albedo
-        return atlas
+            cover = np.clip(inside / 2.0, 0.0, 1.0) * (place[..., 0] < FAR_MM)
+            rim = 1 - 0.45 * np.exp(-0.5 * (np.minimum(inside, 0.0) / 3.0) ** 2)
+            own = cv2.resize(picture, (SKIN_TEXELS, SKIN_TEXELS))
+            own = np.minimum(own, 0.05 + 3.0 * tone)  # white cloth at a dark face is no mere glare
+            skin = skin * rim * (1 - cover) + cover * own
+        return skin
 
-    def _skin(self, look: Look, rng: np.random.Generator) -> tuple:
+    def _skin(self, look: Look, rng, tone: float, textured: bool) -> np.ndarray:
         assets, place = self._model.assets, self.position
         skin = assets.skin(look.skin)
-        tone = float(np.median(skin[230:330, 180:330]))
-        skin = (skin / tone) ** rng.uniform(0.85, 1.15)  # own contrast
-        tone = tone**TONE_POWER * look.skin_gain
-        skin *= tone
-        skin *= np.exp(
+        skin = (skin / np.median(skin[FACE_TEXELS])) ** rng.uniform(0.85, 1.15)  # own contrast
+        skin *= tone * np.exp(
             rng.uniform(0.01, 0.04) * noise(rng, SKIN_TEXELS, 9.0)
             + rng.uniform(0.005, 0.03) * noise(rng, SKIN_TEXELS, 2.0)
         )
         for _ in range(rng.integers(0, 7)):  # moles
             x, y = rng.uniform(160, 350), rng.uniform(130, 400)
             skin = spot(skin, x, y, rng.uniform(1.0, 2.5), 0.45)
+        if not textured:
+            skin = np.full_like(skin, tone)
+        for mask, factor in zip(self.lips, look.lips):
+            skin = skin * (1 - mask * (1 - factor))
         hair = min(look.brow_albedo, 0.5 * tone)
         brow = assets.brow(look.brow)
         brow = np.clip(blurred(brow, look.brow_width / 2) * (1 + 0.55 * look.brow_width), 0, 0.95)
-        skin = skin * (1 - brow) + brow * hair * strands(rng, SKIN_TEXELS, 0.4)
-        beard = (
-            _beard_mask(place)
-            * look.beard
-            * np.clip(0.75 + 0.35 * noise(rng, SKIN_TEXELS, 1.5), 0.0, 1.0)
-        )
+        hairs = strands(rng, SKIN_TEXELS, 0.4)
+        skin = skin * (1 - brow) + brow * hair * (hairs if textured else 1.0)
+        stubble = np.clip(0.75 + 0.35 * noise(rng, SKIN_TEXELS, 1.5), 0.0, 1.0)
+        beard = _beard_mask(place) * look.beard * stubble
         skin = skin * (1 - beard) + beard * hair
         skin *= 1 - 0.5 * _lash_line(self._model, place)
         edge = (
@@ -157,13 +145,12 @@ class Painter:
             + 2.5 * noise(rng, SKIN_TEXELS, 6.0)
             + 1.5 * noise(rng, SKIN_TEXELS, 2.0)
         )
-        ear = (np.abs(place[..., 0]) > 74.0) & (place[..., 1] < 75.0)
-        scalp = np.clip(edge / 11.0, 0.0, 1.0) * (place[..., 0] < FAR_MM) * ~ear
+        scalp = np.clip(edge / 11.0, 0.0, 1.0) * (place[..., 0] < FAR_MM) * ~is_ear(place)
         scalp *= min(1.0, 0.3 + look.hair_mm / 6.0)
         hairs = look.hair_albedo * strands(rng, SKIN_TEXELS, 0.55)
-        return skin * (1 - scalp) + scalp * hairs, tone
+        return skin * (1 - scalp) + scalp * hairs
 
-    def _eye(self, look: Look, rng: np.random.Generator, tone: float) -> np.ndarray:
+    def _eye(self, look: Look, rng, tone: float, soft: bool) -> np.ndarray:
         side = EYE_PATCH[2]
         grid = (np.arange(side) + 0.5) / side * 2 - 1
         x, y = np.meshgrid(grid * EYE_PATCH_RADIUS, grid * EYE_PATCH_RADIUS)
@@ -177,42 +164,21 @@ class Painter:
             cv2.INTER_LINEAR,
             borderMode=cv2.BORDER_REPLICATE,
         )
-        looked_up = looked_up * rng.uniform(0.1, 0.3 if tone < DARK_SKIN else 0.8)
-        corner = np.clip((np.abs(x) - 1.4) / 1.0, 0.0, 1.0)  # pink towards the corners
-        sclera = (
-            min(look.sclera, 0.07 + 1.6 * tone)
-            * (1 - 0.35 * corner)
-            * (1 + 0.05 * noise(rng, side, 5.0))
-        )
-        white = np.clip((radius - 0.97) / 0.1, 0.0, 1.0)
+        # Irises are darker than the white about them, those of dark people much darker.
+        own = looked_up[(radius > 0.5) & (radius < 0.9)].mean()
+        share = rng.uniform(0.06, 0.2) if 'darkskinned' in look.skin else rng.uniform(0.12, 0.5)
+        looked_up = looked_up * (share * look.sclera / own)
+        corner = np.clip((np.abs(x) - 1.3) / 1.0, 0.0, 1.0)  # pink towards the corners
+        veins = 1 + 0.05 * noise(rng, side, 5.0)
+        sclera = look.sclera * veins
+        if soft:  # else the white of the eyes outshines a dark face
+            sclera = min(0.85 * look.sclera, 0.05 + 1.1 * tone) * (1 - 0.4 * corner) * veins
+            looked_up = looked_up * (1 - 0.4 * np.exp(-0.5 * ((radius - 0.98) / 0.09) ** 2))
+        white = np.clip((radius - 0.95) / 0.14, 0.0, 1.0)
         pupil = np.clip((rng.uniform(0.28, 0.45) - radius) / 0.06, 0.0, 1.0)
         return ((looked_up * (1 - white) + sclera * white) * (1 - pupil) + 0.01 * pupil).astype(
             np.float32
         )
-
-
-def spectacles(thickness: float, rng: np.random.Generator) -> tuple:
-    """Return the lines of a pair of glasses: (points (n, 3) mm, thickness mm, albedo)."""
-    wide, high = rng.uniform(22.0, 27.0), rng.uniform(15.0, 21.0)
-    power = rng.uniform(2.0, 4.0)  # from round to square
-    albedo = float(rng.uniform(0.01, 0.15))
-    angle = np.linspace(0.0, 2 * np.pi, 49)
-    lines = []
-    for side in (-1.0, 1.0):
-        x, y = np.cos(angle), np.sin(angle)
-        x, y = (np.sign(v) * np.abs(v) ** (2 / power) for v in (x, y))
-        points = np.stack(
-            [side * (33.0 + wide * x), 33.0 + high * y, 109.0 - 0.004 * (33.0 + wide * x) ** 2],
-            axis=-1,
-        )
-        lines.append((points.astype(np.float32), thickness, albedo))
-        outer = side * (33.0 + wide)
-        arm = np.array([[outer, 38.0, 95.0], [1.05 * outer, 38.0, 88.0]], np.float32)
-        lines.append((arm, thickness, albedo))
-    bridge = np.array(
-        [[-33.0 + wide, 36.0, 108.0], [0.0, 39.0, 111.0], [33.0 - wide, 36.0, 108.0]], np.float32
-    )
-    return tuple(lines + [(bridge, thickness, albedo)])
 
 
 def _beard_mask(place: np.ndarray) -> np.ndarray:
@@ -221,9 +187,29 @@ def _beard_mask(place: np.ndarray) -> np.ndarray:
     neck = np.clip((y + 98.0) / 14.0, 0.0, 1.0)
     mouth = np.exp(-((x / 24.0) ** 4 + ((y + 35.0) / 11.0) ** 4))
     cheek = (
-        np.clip((x - 20.0) / 12.0, 0.0, 1.0) * np.clip((y + 34.0) / 12.0, 0.0, 1.0) * (x < 58.0)
+        np.clip((x - 20.0) / 12.0, 0.0, 1.0)
+        * np.clip((y + 34.0) / 12.0, 0.0, 1.0)
+        * np.clip((70.0 - x) / 12.0, 0.0, 1.0)
     )
     return jaw * neck * (1 - mouth) * (1 - cheek) * (x < 78.0) * (place[..., 2] > 15.0)
+
+
+def _lips(model: FaceModel) -> tuple:
+    """Return masks (512, 512) of the upper and the lower lip, 0..1, soft at their rims."""
+    uv = model.uv[model.landmarks]
+    masks = []
+    for outer, inner in (
+        ((48, 49, 50, 51, 52, 53, 54), (64, 63, 62, 61, 60)),
+        ((54, 55, 56, 57, 58, 59, 48), (60, 67, 66, 65, 64)),
+    ):
+        mask = np.zeros((SKIN_TEXELS, SKIN_TEXELS), np.float32)
+        rim = uv[list(outer)]
+        # The inner contour lies on the rim that is seen at rest: the lip goes on inwards.
+        inside = uv[list(inner)] + 0.5 * (uv[list(inner)].mean(axis=0) - rim.mean(axis=0))
+        cv2.fillPoly(mask, [np.round(np.concatenate([rim, inside]) * 16).astype(np.int32)], 1.0,
+                     cv2.LINE_AA, 4)  # fmt: skip
+        masks.append(blurred(mask, 1.6))
+    return tuple(masks)
 
 
 def _lash_line(model: FaceModel, place: np.ndarray) -> np.ndarray:

@@ -1,17 +1,21 @@
-"""A small renderer: float light, smooth shading, soft shadows, 2x2 supersampling, one core."""
+"""A small renderer: float light, smooth shading, soft shadows, fine edges, one core."""
 
 from dataclasses import dataclass, field
 
 import numpy as np
 
-from training.data import kernels
-from training.data.faces import FaceModel, vertex_normals
-from training.data.kernels import SAMPLES, SHADOW_GRID
+from training.data import kernels, raster
+from training.data.faces import FaceModel, HeadShape
+from training.data.lights import Lights
+from training.data.sheets import CASTER
 
 RING_MM = (4.5, 11.0)  # radii at which hollows are felt
 MOUTH_SHUT_MM = 0.9  # a smaller lip gap hides the inside (lips at rest are 0.76 apart)
 HIDDEN_MM = 6.0  # a landmark that far behind what is seen there is hidden
+LASH_OPACITY = 0.3  # opaque strips are thick mascara
+MOVED_MM = 0.4  # where no shape moves the skin more, its hollows do not change
 PIVOT_MM = np.array([0.0, -85.0, 5.0], np.float32)  # the head turns about the top of the neck
+NO_SWEEP = np.zeros(5, np.float32)
 
 
 @dataclass(frozen=True)
@@ -24,15 +28,10 @@ class Camera:
     distance_mm: float  # from the face's centre
     centre: tuple  # px, where the face's centre falls at rest
 
-
-@dataclass(frozen=True)
-class Light:
-    """One lamp and what the room sends back."""
-
-    direction: np.ndarray  # (3,) unit vector towards the lamp, camera axes
-    strength: float
-    ambient: float
-    shine: float = 0.06  # sheen of the skin
+    def moved(self, shift_px) -> 'Camera':
+        """Return the camera a little turned: the whole picture shifts."""
+        centre = (self.centre[0] + float(shift_px[0]), self.centre[1] + float(shift_px[1]))
+        return Camera(self.width, self.height, self.focal_px, self.distance_mm, centre)
 
 
 @dataclass
@@ -60,6 +59,17 @@ class Pose:
         return (around_y @ around_x @ around_z).astype(np.float32)
 
 
+@dataclass(frozen=True)
+class Wear:
+    """What a person has on: the parts that are no skin."""
+
+    blocks: tuple = ('torso',)  # of the model, besides the head
+    give: np.ndarray | None = None  # (N,) how far a vertex follows the expressions
+    strokes: tuple = ()  # of (points (n, 3) mm in head axes, radius mm (n,), albedo)
+    lens_opacity: float = 0.0
+    hidden: np.ndarray | None = None  # (68,) bool: landmarks under cloth
+
+
 class Renderer:
     """
     Draws one model again and again; buffers are kept between frames.
@@ -73,210 +83,235 @@ class Renderer:
 
     def __init__(self, model: FaceModel, width: int = 256, height: int = 256):
         self.model, self.width, self.height = model, width, height
-        count = len(model.neutral)
-        self._shape = np.empty((count, 3), np.float32)
-        self._normals = np.empty((count, 3), np.float32)
-        self._camera = np.empty((count, 3), np.float32)
-        self._screen = np.empty((count, 6), np.float32)  # x, y, 1/depth, light, sheen, spare
-        self._occlusion = np.ones(count, np.float32)
-        self._depth = np.empty((height * SAMPLES, width * SAMPLES), np.float32)
-        self._value = np.empty_like(self._depth)
-        self._shadow = np.empty((SHADOW_GRID, SHADOW_GRID), np.float32)
-        self.rings = tuple(
-            kernels.rings(model.neutral[: model.skin_count], radius) for radius in RING_MM
+        count, size = len(model.neutral), (height, width)
+        self._shape, self._normals, self._cells = (
+            np.zeros((count, 3), np.float32) for _ in range(3)
         )
-        self._rest_hollow = None
+        self._screen = np.zeros((count, 8), np.float32)
+        self._screen[:, 5:7], self._screen[:, 7] = model.uv, model.alpha
+        self._live = np.empty((len(model.triangles), 5), np.int32)
+        self._depth, self._value = np.empty(size, np.float32), np.empty(size, np.float32)
+        self._code, self._slot = np.empty(size, np.uint8), np.empty(size, np.int32)
+        self._edges = np.empty(height * width // 3, np.int32)
+        self._depths = np.empty((len(self._edges), raster.SAMPLES + 1), np.float32)
+        self._owners = np.empty((len(self._edges), raster.SAMPLES), np.int32)
+        self._shadow = np.empty((kernels.SHADOW_GRID,) * 2, np.float32)
+        self._rings = np.empty((2, model.skin_count, kernels.RING_SIZE), np.int32)
+        for radius, rings in zip(RING_MM, self._rings):
+            kernels.find_rings(model.neutral[: model.skin_count], np.float32(radius), rings)
+        self._moving = _moving_skin(model)
+        self._occlusion = np.ones(model.skin_count, np.float32)
+        self._give = np.ones(count, np.float32)
 
-    def rest(self, vertices: np.ndarray):
-        """Take a person's resting shape: hollows are felt as a change from it."""
-        vertex_normals(vertices, self.model.triangles, self._normals)
-        self._rest_hollow = kernels.hollow(vertices, self._normals, *self.rings)
-
-    def shape(
-        self,
-        vertices: np.ndarray,
-        weights: np.ndarray,
-        eye_centres: np.ndarray,
-        gaze_deg: np.ndarray,
-    ) -> np.ndarray:
-        """
-        Return the vertices (N, 3) of a face; a view that the next call overwrites.
-
-        Parameters
-        ----------
-        vertices : np.ndarray [shape=(N, 3)]
-            At rest, mm.
-        weights : np.ndarray [shape=(57,), dtype=float32]
-            Of the blendshapes.
-        eye_centres : np.ndarray [shape=(2, 3)]
-        gaze_deg : np.ndarray [shape=(2,)]
-            Yaw (to the person's left) and pitch (down): eyeLook* shapes move the lids only.
-        """
-        shapes = self.model.shapes
-        kernels.deform(vertices, weights, shapes.start, shapes.index, shapes.delta, self._shape)
-        turn = Pose(yaw=float(gaze_deg[0]), pitch=float(gaze_deg[1])).rotation()
-        for eye, centre in zip(self.model.eyes, eye_centres):
-            kernels.turn(self._shape, eye, np.asarray(centre, np.float32), turn)
-        return self._shape
+    def rest(self, head: HeadShape, wear: Wear = Wear(), occlusion: bool = True):
+        """Take a person: hollows are felt as a change from the resting shape."""
+        self._head, self._wear, self._feels = head, wear, occlusion
+        model = self.model
+        kernels.vertex_normals(
+            head.vertices, model.triangles, np.array([model.blocks['head']]), self._normals
+        )
+        self._rest_hollow = np.zeros((model.skin_count, 2), np.float32)
+        kernels.hollow(
+            head.vertices, self._normals, np.arange(model.skin_count), self._rings,
+            self._rest_hollow,
+        )  # fmt: skip
+        self._hollow = self._rest_hollow.copy()
+        self._occlusion[:] = 1.0
+        self._give[:] = 1.0 if wear.give is None else wear.give
 
     def draw(
         self,
-        shape: np.ndarray,
+        weights: np.ndarray,
+        gaze_deg: np.ndarray,
         pose: Pose,
         camera: Camera,
-        light: Light,
+        lights: Lights,
+        k: int,
         atlas: np.ndarray,
-        background: np.ndarray,
-        shift: tuple = (0.0, 0.0),
-        long_hair: bool = False,
-        lines: tuple = (),
+        behind: np.ndarray,
+        level: float = 1.0,
+        hands: dict | None = None,
+        cast: bool = True,
+        soft_eyes: bool = True,
     ) -> np.ndarray:
         """
         Return the picture: linear light, float32 (height, width), about 0..1.
 
         Parameters
         ----------
-        shape : np.ndarray [shape=(N, 3)]
+        weights : np.ndarray [shape=(57,), dtype=float32]
+            Of the blendshapes.
+        gaze_deg : np.ndarray [shape=(2,)]
+            Yaw (to the person's left) and pitch (down): eyeLook* shapes move the lids only.
         pose : Pose
         camera : Camera
-        light : Light
+        lights : Lights
+        k : int
+            Frame of the lights.
         atlas : np.ndarray [dtype=float32]
             Albedo of all surfaces, 0..1.
-        background : np.ndarray [dtype=float32]
-            Larger than the picture by at least the shift.
-        shift : tuple
-            Where the picture's corner lies in the background, px.
-        long_hair : bool
-        lines : tuple
-            Of (points (n, 3) mm in head axes, thickness in mm, albedo): spectacles.
+        behind : np.ndarray [shape=(height, width), dtype=float32]
+            The background.
+        level : float
+            Light of its brightness 1.
+        hands : dict, optional
+            {'hand_left' or 'hand_right': vertices in head axes, mm}.
+        cast : bool
+            Whether the first lamp casts shadows.
+        soft_eyes : bool
+            Whether lids shade the eyeballs.
         """
-        model = self.model
+        model, shape = self.model, self._shape
+        self.points = self._head.points + (weights @ model.point_deltas).reshape(-1, 3)
+        gap = float(np.linalg.norm(self.points[68] - self.points[69]))
+        hands = hands or {}
+        inside = gap > MOUTH_SHUT_MM and 'seal' not in self._wear.blocks
+        names = ['head', *self._wear.blocks, *hands] + ['mouth'] * inside
+        opaque = np.array([model.blocks[n] for n in names])
+        sheer = ['lashes'] + ['lenses'] * (self._wear.lens_opacity > 0)
+        every = np.array([model.blocks[n] for n in names + sheer])
+        last = len(model.neutral) if inside else model.blocks['mouth'][0]
+        kernels.deform(
+            self._head.vertices, weights, model.shapes.start, model.shapes.index,
+            model.shapes.delta, self._give, last, shape,
+        )  # fmt: skip
+        look = Pose(yaw=float(gaze_deg[0]), pitch=float(gaze_deg[1])).rotation()
+        for eye, centre in zip(model.eyes, self._head.eye_centres):
+            kernels.turn(shape, eye, centre, look)
+        for name, vertices in hands.items():
+            shape[slice(*model.blocks[name][:2])] = vertices
         rotation = pose.rotation()
-        vertex_normals(shape, model.triangles, self._normals)
-        hollow = kernels.hollow(shape, self._normals, *self.rings)
-        rest = hollow if self._rest_hollow is None else self._rest_hollow
-        kernels.occlude(hollow, rest, self._occlusion)
-        toward = light.direction.astype(np.float32)
-        local = rotation.T @ toward  # the lamp, seen from the head
-        frame = kernels.light_frame(local)
-        self._shadow[:] = -1e6
-        kernels.light_depth(
-            shape, self._normals, model.triangles, model.flags, frame, self._shadow
-        )
-        kernels.place(
-            shape,
-            self._normals,
-            model.follow,
-            rotation,
-            pose.head_mm.astype(np.float32),
-            pose.body_mm.astype(np.float32),
-            PIVOT_MM,
-            camera.focal_px * SAMPLES,
-            np.float32(camera.distance_mm),
-            camera.centre[0] * SAMPLES,
-            camera.centre[1] * SAMPLES,
-            self._camera,
-            self._screen,
-        )
-        kernels.shade(
-            shape,
-            self._normals,
-            model.follow,
-            rotation,
-            toward,
-            np.float32(light.strength),
-            np.float32(light.ambient),
-            np.float32(light.shine),
-            self._occlusion,
-            frame,
-            self._shadow,
-            model.skin_count,
-            self._screen,
-        )
-        inside = self._shade_hollows(shape)
-        self._value[:] = -1.0
-        self._depth[:] = 0.0
-        last = len(model.triangles) - (0 if long_hair else model.curtain_triangles)
-        kernels.raster(
-            self._screen,
-            model.uv,
-            model.triangles[:last],
-            model.flags,
-            inside,
-            atlas,
-            self._depth,
-            self._value,
-        )
-        for points, thickness, albedo in lines:
-            self._line(
-                points, thickness, albedo * (light.ambient + 0.5 * light.strength), pose, camera
-            )
-        picture = np.empty((self.height, self.width), np.float32)
-        kernels.resolve(
-            self._value, background, np.float32(shift[0]), np.float32(shift[1]), picture
-        )
+        self._place(every, rotation, pose, camera)
+        self._shade(every, opaque, rotation, lights, k, cast)
+        self._darken(gap if inside else 0.0, soft_eyes)
+        picture = self._paint(opaque, atlas, behind, level, camera)
+        self._overlay(picture, atlas, pose, camera, lights, k)
         return picture
 
-    def _shade_hollows(self, shape: np.ndarray) -> bool:
-        """Darken the inside of the mouth by depth and the eyeballs by the lids; True if open."""
+    def _place(self, blocks, rotation, pose: Pose, camera: Camera):
+        kernels.vertex_normals(self._shape, self.model.triangles, blocks, self._normals)
+        kernels.place(
+            self._shape, self.model.follow, blocks, rotation,
+            pose.head_mm.astype(np.float32), pose.body_mm.astype(np.float32), PIVOT_MM,
+            np.float32(camera.focal_px), np.float32(camera.distance_mm),
+            np.float32(camera.centre[0]), np.float32(camera.centre[1]), self._screen,
+        )  # fmt: skip
+
+    def _shade(self, every, opaque, rotation, lights: Lights, k: int, cast: bool):
         model = self.model
-        marks = shape[model.landmarks]
-        upper, lower = model.lip_gap
-        gap = float(np.linalg.norm(shape[upper] - shape[lower]))
-        lips = float(marks[60:68, 2].mean())
-        open_teeth = min(1.0, max(0.12, (gap - 0.5) / 5.0))
+        if self._feels:
+            kernels.hollow(self._shape, self._normals, self._moving, self._rings, self._hollow)
+            kernels.occlude(self._hollow, self._rest_hollow, self._occlusion)
+        frame = kernels.light_frame(rotation.T @ lights.lamps[k, 0, :3])  # seen from the head
+        if cast:
+            kernels.light_depth(
+                self._shape, self._normals, model.triangles, model.flags, CASTER, opaque, frame,
+                self._cells, self._shadow,
+            )  # fmt: skip
+        kernels.shade(
+            self._shape, self._normals, model.follow, every, rotation, lights.lamps[k],
+            np.array([lights.ambient[k], lights.shine], np.float32),
+            NO_SWEEP if lights.sweep is None else lights.sweep[k], self._occlusion, self._cells,
+            self._shadow, cast, model.skin_count, self._screen,
+        )  # fmt: skip
+
+    def _darken(self, gap: float, soft_eyes: bool):
+        """Darken the eyeballs by the lids and, where it is open, the mouth by its depth."""
+        model, points = self.model, self.points
+        if gap > 0:
+            self._darken_mouth(gap)
+        if not soft_eyes:
+            return
+        for eye, first in zip(model.eyes, (42, 36)):
+            lids = points[first : first + 6].astype(np.float32)
+            kernels.darken_eye(
+                self._shape, eye, lids[1:3, 1].mean(), lids[4:6, 1].mean(), lids[:, 0].min(),
+                lids[:, 0].max(), self._screen,
+            )  # fmt: skip
+
+    def _darken_mouth(self, gap: float):
+        model, points = self.model, self.points
         kernels.darken_mouth(
-            shape,
-            model.mouth_inside,
-            model.teeth,
-            np.float32(lips),
-            np.float32(open_teeth),
-            self._screen,
+            self._shape, model.blocks['mouth'][0], model.teeth,
+            np.float32(points[60:68, 2].mean()),
+            np.float32(min(1.0, max(0.12, (gap - 0.5) / 5.0))), self._screen,
+        )  # fmt: skip
+
+    def _paint(self, opaque, atlas, behind, level, camera: Camera) -> np.ndarray:
+        model = self.model
+        self._depth[:], self._code[:] = 0.0, 0
+        live = raster.raster(
+            self._screen, model.triangles, model.flags, model.material, opaque, atlas,
+            self._depth, self._value, self._code, self._live,
+        )  # fmt: skip
+        jump = (2.5 * camera.distance_mm / camera.focal_px + 1.5) / camera.distance_mm
+        count = raster.mark_edges(
+            self._depth, self._code, np.float32(jump), self._slot, self._edges
         )
-        for eye, lid in zip(model.eyes, ((43, 44), (37, 38))):
-            kernels.darken_eye(shape, eye, np.float32(marks[list(lid), 1].mean()), self._screen)
-        return gap > MOUTH_SHUT_MM
+        self._depths[:count] = 0.0
+        raster.raster_edges(
+            self._screen, model.triangles, self._live[:live], self._slot, self._depths,
+            self._owners,
+        )  # fmt: skip
+        picture = np.empty((self.height, self.width), np.float32)
+        raster.resolve(
+            self._screen, model.triangles, atlas, self._value, self._depth, self._slot,
+            self._depths, self._owners, behind, np.float32(level), picture,
+        )  # fmt: skip
+        return picture
 
-    def _line(self, points, thickness, value, pose, camera):
-        place = (points - PIVOT_MM) @ pose.rotation().T + PIVOT_MM + pose.head_mm
-        depth = camera.distance_mm - place[:, 2]
-        scale = camera.focal_px * SAMPLES / depth
-        x = camera.centre[0] * SAMPLES + place[:, 0] * scale
-        y = camera.centre[1] * SAMPLES - place[:, 1] * scale
-        kernels.stroke(
-            x.astype(np.float32),
-            y.astype(np.float32),
-            (thickness / 2 * scale).astype(np.float32),
-            np.float32(value),
-            self._value,
-        )
+    def _overlay(self, picture, atlas, pose: Pose, camera: Camera, lights: Lights, k: int):
+        """Lay over what is thin or sheer: lashes, lenses, frames, locks of hair."""
+        model, wear = self.model, self._wear
+        for name, opacity in (('lashes', LASH_OPACITY), ('lenses', wear.lens_opacity)):
+            if opacity > 0:
+                raster.blend(
+                    self._screen, model.triangles, np.array(model.blocks[name]), atlas,
+                    np.float32(opacity), picture, self._depth,
+                )  # fmt: skip
+        light = float(lights.ambient[k] + 0.6 * lights.lamps[k, :, 3].sum())
+        for points, radius, albedo in wear.strokes:
+            x, y, depth = _project(points, 1.0, pose, camera)
+            raster.stroke(
+                np.stack([x, y, 1.0 / depth], axis=-1).astype(np.float32),
+                (radius * camera.focal_px / depth).astype(np.float32),
+                np.float32(albedo * light), np.float32(HIDDEN_MM / camera.distance_mm), picture,
+                self._depth,
+            )  # fmt: skip
 
-    def project(
-        self, shape: np.ndarray, index: np.ndarray, pose: Pose, camera: Camera
-    ) -> np.ndarray:
-        """Return where vertices of the head fall in the picture, (n, 2) px."""
-        x, y, _ = self._place(shape, index, pose, camera)
-        return np.stack([x, y], axis=-1)
+    def project(self, points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
+        """Return where landmarks of a face (68, 3) fall in the picture, (68, 2) px."""
+        follow = self.model.follow[self.model.landmarks][:, None]
+        x, y, _ = _project(points, follow, pose, camera)
+        return np.stack([x, y], axis=-1).astype(np.float32)
 
-    def seen(self, shape: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
-        """Return bool (68,): landmarks of the picture just drawn that nothing hides."""
-        x, y, depth = self._place(shape, self.model.landmarks, pose, camera)
-        height, width = self._depth.shape
-        column = (x * SAMPLES).astype(int)
-        row = (y * SAMPLES).astype(int)
-        inside = (column >= 0) & (row >= 0) & (column < width) & (row < height)
-        nearest = self._depth[np.where(inside, row, 0), np.where(inside, column, 0)]
-        return inside & (nearest * (depth - HIDDEN_MM) <= 1.0)
+    def landmarks(self, pose: Pose, camera: Camera) -> tuple:
+        """Return landmarks (68, 2) px of the picture just drawn, and which nothing hides."""
+        model = self.model
+        follow = model.follow[model.landmarks][:, None]
+        x, y, depth = _project(self.points[:68], follow, pose, camera)
+        column, row = np.floor(x).astype(int), np.floor(y).astype(int)
+        seen = (column >= 0) & (row >= 0) & (column < self.width) & (row < self.height)
+        nearest = self._depth[np.where(seen, row, 0), np.where(seen, column, 0)]
+        seen &= nearest * (depth - HIDDEN_MM) <= 1.0
+        if self._wear.hidden is not None:
+            seen &= ~self._wear.hidden
+        return np.stack([x, y], axis=-1).astype(np.float32), seen
 
-    def _place(self, shape, index, pose, camera) -> tuple:
-        """Return where vertices of the head fall in the picture: x, y in px, depth in mm."""
-        follow = self.model.follow[index][:, None]
-        turned = (shape[index] - PIVOT_MM) @ pose.rotation().T + PIVOT_MM + pose.head_mm
-        place = follow * turned + (1 - follow) * (shape[index] + pose.body_mm)
-        depth = camera.distance_mm - place[:, 2]
-        scale = camera.focal_px / depth
-        return (
-            camera.centre[0] + place[:, 0] * scale,
-            camera.centre[1] - place[:, 1] * scale,
-            depth,
-        )
+
+def _project(points, follow, pose: Pose, camera: Camera) -> tuple:
+    """Return x, y in px and depth in mm of points in head axes."""
+    turned = (points - PIVOT_MM) @ pose.rotation().T + PIVOT_MM + pose.head_mm
+    place = follow * turned + (1 - follow) * (points + pose.body_mm)
+    depth = camera.distance_mm - place[:, 2]
+    scale = camera.focal_px / depth
+    return camera.centre[0] + place[:, 0] * scale, camera.centre[1] - place[:, 1] * scale, depth
+
+
+def _moving_skin(model: FaceModel) -> np.ndarray:
+    """Return the skin's vertices that expressions move and that look forward."""
+    shapes = model.shapes
+    far = np.abs(shapes.delta).max(axis=1) > MOVED_MM
+    moved = np.unique(shapes.index[far])
+    moved = moved[moved < model.skin_count]
+    return moved[model.neutral[moved, 2] > 20.0].astype(np.int32)

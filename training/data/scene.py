@@ -1,4 +1,4 @@
-"""One clip: a person, a performance, a lamp, a camera and the event camera's pixels."""
+"""One clip: a person, a performance, lamps, a room, a camera and the event camera's pixels."""
 
 from dataclasses import dataclass
 
@@ -8,45 +8,56 @@ import numpy as np
 from cs3d_ros.events import EventBatch
 from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.face.align import MARGIN
-from cs3d_ros.simulator.pixel import PixelModel, PixelSettings
+from cs3d_ros.simulator.pixel import PRESETS, PixelModel, PixelSettings, dimmed
 from training.data.assets import DISPLAY_GAMMA
 from training.data.clips import Truth
-from training.data.faces import FaceModel, head_shape
+from training.data.faces import FaceModel, HeadShape, head_shape
 from training.data.furrows import FurrowLayer
-from training.data.materials import Look, Painter, spectacles
+from training.data.hand_mesh import POSTURES, hand
+from training.data.lights import TOTAL, Lights, draw_lights
+from training.data.looks import OCCLUDERS, Look
+from training.data.materials import Painter
 from training.data.performance import FRAME_RATE_HZ, Performance
-from training.data.render import SAMPLES, Camera, Light, Pose, Renderer
-from training.data.textures import background
+from training.data.raster import display_curve, expose
+from training.data.render import Camera, Pose, Renderer, Wear
+from training.data.room import Room
+from training.data.wear import bridge, clothed, dress
 from training.data.world import ACTED, CONDITIONS, Condition, Ingredients
 
 DISTANCE_MM = (450.0, 1100.0)
-THRESHOLD = (0.12, 0.35)  # contrast thresholds, natural log units
-VIDEO_THRESHOLD = (0.1, 0.25)  # display values have 1 / 2.2 of the contrast of light
+THRESHOLD_SPREAD = (0.75, 1.5)  # of a clip's thresholds around the preset's
+VIDEO_CONTRAST = 0.72  # display values have less contrast than light: thresholds follow
 THRESHOLD_SKEW = 0.06  # deviation of ln(ON / OFF)
 VIDEO_SHARE = 0.5  # of clips see display values (as a simulator behind a video does)
 FACE_DN = (45.0, 150.0)  # exposure: the face's mean, DN of linear light
 VIDEO_FACE_DN = (95.0, 185.0)  # the same in display values
+FACE_LIGHT = 0.62 * TOTAL  # mean light on a face, measured over 200 scenes
 LENS_PX = (0.0, 0.9)  # blur of the lens, sigma
-PAD_PX = 24  # how much larger than the picture the background is
+SHAKE_SHARE, SHAKE_PX = 0.25, (0.3, 1.8)  # of clips; its deviation at a height of 256 px
 TEXELS_PER_MM = 2.05  # of the skin texture in the middle of the face
 FACE_MM = 162.0  # height of the face box
+PIXEL_BLUR = 0.35  # of a pixel: textures finer than that would sparkle
 
 
 @dataclass(frozen=True)
 class Scene:
-    """All that stays the same during a clip."""
+    """All that is drawn for a clip."""
 
     look: Look
+    ingredients: Ingredients
     camera: Camera
-    light: Light
+    lights: Lights
+    room: Room
+    shake_px: np.ndarray  # (F, 2)
     atlas: np.ndarray
-    furrows: FurrowLayer
-    background: np.ndarray
-    lines: tuple
-    vertices: np.ndarray
-    eye_centres: np.ndarray
+    furrows: FurrowLayer | None
+    head: HeadShape
+    wear: Wear
+    hands: tuple  # vertices of the left and the right hand about their palms
+    brightness: float  # of the room, in units of the picture
     gain: float  # DN per unit of light
     gamma: float  # 1: linear light; 2.2: display values
+    preset: str
     pixels: PixelSettings
     lens_px: float
 
@@ -70,13 +81,13 @@ class Stage:
         face_px: float | None = None,
     ) -> Scene:
         """
-        Return a scene around a person; camera, light, room and sensor are drawn.
+        Return a scene around a person; camera, lights, room and sensor are drawn.
 
         Parameters
         ----------
         look : Look
         act : Performance
-            Its first frame sets the exposure and where the face stands.
+            Its first frame tells where the face stands.
         rng : np.random.Generator
         condition : Condition
             How the clip is watched.
@@ -85,97 +96,85 @@ class Stage:
         face_px : float, optional
             Side of the face square in the picture; drawn from the condition if not given.
         """
-        model = self.model
-        head = head_shape(model, look.coefficients, look.hair_mm)
-        self._renderer.rest(head.vertices)
-        side = float(rng.uniform(*condition.face_px) * self.height / 256)
+        # Each part draws from a stream of its own, so that none disturbs another.
+        rngs = [np.random.default_rng(seed) for seed in rng.integers(1 << 62, size=7)]
+        camera_rng, cloth_rng, light_rng, room_rng, shake_rng, sensor_rng, cover_rng = rngs
+        occluder = str(cover_rng.choice(OCCLUDERS))
+        postures = [hand(str(cover_rng.choice(POSTURES)), left) for left in (True, False)]
+        tone = self._painter.tone(look)
+        if condition.occlusion:
+            look = look.of(ingredients).occluded(occluder)
+        else:
+            look = look.of(ingredients)
+        head = head_shape(self.model, look.coefficients, clothed(look, self.model))
+        bridge(head.vertices, look, self.model)
+        wear = dress(look, self.model, head)
+        side = camera_rng.uniform(*condition.face_px) * self.height / 256
         side = float(face_px or side)
-        camera = self._frame_face(head, act, side, rng)
-        texels_per_px = TEXELS_PER_MM * FACE_MM * MARGIN / side
-        blur = 0.5 * texels_per_px / SAMPLES
-        atlas = self._painter.atlas(look, rng, blur)
-        light = _lamp(rng)
-        room = background(rng, (self.height + 2 * PAD_PX, self.width + 2 * PAD_PX))
-        video = rng.random() < VIDEO_SHARE
-        level = np.exp(rng.uniform(*np.log(VIDEO_THRESHOLD if video else THRESHOLD)))
-        skew = np.exp(rng.normal(0, THRESHOLD_SKEW) / 2)
-        draft = Scene(
-            look,
-            camera,
-            light,
-            atlas,
-            FurrowLayer(self._painter.furrows, atlas, look.wrinkles, blur),
-            room,
-            spectacles(look.spectacles, np.random.default_rng(look.seed))
-            if look.spectacles
-            else (),
-            head.vertices,
-            head.eye_centres,
-            1.0,
-            DISPLAY_GAMMA if video else 1.0,
-            PixelSettings(float(level * skew), float(level / skew)),
-            float(rng.uniform(*LENS_PX)),
-        )
-        picture, box, _, _ = self._film_frame(draft, act, 0)
-        x, y, w, h = (int(v) for v in box)
-        face = picture[max(0, y + h // 4) : y + 3 * h // 4, max(0, x + w // 4) : x + 3 * w // 4]
-        wanted = rng.uniform(*(VIDEO_FACE_DN if video else FACE_DN))
-        wanted = 255.0 * (wanted / 255.0) ** draft.gamma
-        mean = float(max(1e-4, face.mean()))
+        camera = self._frame_face(head, act, side, camera_rng)
+        blur = PIXEL_BLUR * TEXELS_PER_MM * FACE_MM * MARGIN / side
+        atlas = self._painter.atlas(look, cloth_rng, blur, ingredients)
+        furrows = FurrowLayer(
+            self._painter.furrows, self.model.shapes, atlas, look.wrinkles, blur
+        )  # fmt: skip
+        size = (self.height, self.width)
         return Scene(
-            **{**draft.__dict__, 'background': room * np.float32(mean), 'gain': wanted / mean}
+            look=look,
+            ingredients=ingredients,
+            camera=camera,
+            lights=draw_lights(len(act), FRAME_RATE_HZ, light_rng, ingredients.moving_lights),
+            room=Room(size, len(act), FRAME_RATE_HZ, room_rng, ingredients.moving_background),
+            shake_px=_shake(len(act), self.height, shake_rng) * ingredients.camera_shake,
+            atlas=atlas,
+            furrows=furrows if ingredients.furrows else None,
+            head=head,
+            wear=wear,
+            hands=tuple(postures),
+            brightness=tone * FACE_LIGHT,
+            **_sensor(condition, tone * FACE_LIGHT, sensor_rng),
         )
 
     def film(self, scene: Scene, act: Performance):
-        """Yield (frame float32 DN, box (4,), landmarks (68, 2), visible share) per frame."""
+        """Yield (frame float32 DN, box (4,), landmarks (68, 2), visible (68,)) of each frame."""
+        self._renderer.rest(scene.head, scene.wear, scene.ingredients.ambient_occlusion)
+        weights = self.model.shapes.weights(act.weights)
+        gain, curve = np.float32(scene.gain / 255.0), display_curve(scene.gamma)
         for k in range(len(act)):
-            light, box, landmarks, visible = self._film_frame(scene, act, k)
+            picture = self._draw(scene, act, k, weights[k])
+            pose, camera = _pose(act, k), scene.camera.moved(scene.shake_px[k])
+            landmarks, visible = self._renderer.landmarks(pose, camera)
             if scene.lens_px > 0.3:
-                light = cv2.GaussianBlur(light, (0, 0), scene.lens_px)
-            light *= np.float32(scene.gain)
-            np.minimum(light, 255.0, out=light)
-            if scene.gamma != 1.0:
-                light = 255.0 * (light / np.float32(255.0)) ** np.float32(1 / scene.gamma)
-            yield light, box, landmarks, visible
+                picture = cv2.GaussianBlur(picture, (0, 0), scene.lens_px)
+            expose(picture, gain, curve)
+            yield picture, np.array(box_of_landmarks(landmarks), np.float32), landmarks, visible
 
-    def _film_frame(self, scene: Scene, act: Performance, k: int) -> tuple:
-        weights = {name: float(values[k]) for name, values in act.weights.items()}
-        scene.furrows.apply(weights)
-        shape = self._renderer.shape(
-            scene.vertices, self.model.shapes.weights(weights), scene.eye_centres, act.gaze[k]
-        )
-        pose = _pose(act, k)
-        shift = np.clip(act.drift_px[k], -PAD_PX + 2, PAD_PX - 2) + PAD_PX
-        picture = self._renderer.draw(
-            shape,
-            pose,
-            scene.camera,
-            scene.light,
+    def _draw(self, scene: Scene, act: Performance, k: int, weights: np.ndarray) -> np.ndarray:
+        """Return the light of one frame, about 0..1."""
+        has, shake = scene.ingredients, scene.shake_px[k]
+        if scene.furrows is not None:
+            scene.furrows.apply(weights)
+        return self._renderer.draw(
+            weights,
+            act.gaze[k],
+            _pose(act, k),
+            scene.camera.moved(shake),
+            scene.lights,
+            k,
             scene.atlas,
-            scene.background,
-            tuple(shift),
-            scene.look.long_hair,
-            scene.lines,
-        )
-        box, landmarks = self._truth(shape, pose, scene.camera)
-        return (
-            picture,
-            box,
-            landmarks,
-            float(self._renderer.seen(shape, pose, scene.camera).mean()),
+            scene.room.behind(k, shake),
+            scene.brightness * float(scene.lights.room[k]),
+            _hands(scene, act, k) if has.hands else {},
+            has.cast_shadows,
+            has.soft_eyes,
         )
 
-    def _truth(self, shape: np.ndarray, pose: Pose, camera: Camera) -> tuple:
-        landmarks = self._renderer.project(shape, self.model.landmarks, pose, camera)
-        box = np.array(box_of_landmarks(landmarks), np.float32)
-        return box, landmarks.astype(np.float32)
-
-    def _frame_face(self, head, act: Performance, side: float, rng) -> Camera:
+    def _frame_face(self, head: HeadShape, act: Performance, side: float, rng) -> Camera:
         """Return a camera that shows the first frame's face square `side` px wide, off-centre."""
         distance = float(rng.uniform(*DISTANCE_MM))
         trial = Camera(self.width, self.height, 1000.0, distance, (0.0, 0.0))
-        pose = _pose(act, 0)
-        box, _ = self._truth(head.vertices, pose, trial)
+        box = np.array(
+            box_of_landmarks(self._renderer.project(head.points[:68], _pose(act, 0), trial))
+        )
         focal = 1000.0 * side / (MARGIN * max(box[2], box[3]))
         middle = (box[:2] + box[2:] / 2) * (focal / 1000.0)
         room = np.maximum(0.0, (np.array([self.width, self.height]) - side) / 2) + 0.04 * side
@@ -197,14 +196,13 @@ def record(
     rng : np.random.Generator
         Seeds the sensor's noise.
     """
-    pixels = PixelModel(stage.width, stage.height, scene.pixels)
+    pixels = PixelModel(stage.width, stage.height, scene.pixels, int(rng.integers(1 << 62)))
     times = (np.arange(len(act)) * 1_000_000_000 // FRAME_RATE_HZ).astype(np.int64)
-    batches, boxes, landmarks, visible = [], [], [], []
-    for t_ns, (frame, box, marks, seen) in zip(times, stage.film(scene, act)):
+    batches, shown = [], []
+    for t_ns, (frame, *truth) in zip(times, stage.film(scene, act)):
         batches.append(pixels.push(frame, int(t_ns)))
-        boxes.append(box)
-        landmarks.append(marks)
-        visible.append(seen)
+        shown.append(truth)
+    boxes, landmarks, visible = (np.array(column, np.float32) for column in zip(*shown))
     events = EventBatch(
         *(np.concatenate([getattr(batch, name) for batch in batches]) for name in 'xytp'),
         stage.width,
@@ -215,10 +213,10 @@ def record(
         expression=np.array([ACTED.index(name) for name in act.expression], np.uint8),
         intensity=act.intensity.astype(np.float32),
         action_units=getattr(act, 'action_units', np.zeros((len(act), 0), np.float32)),
-        landmarks=np.array(landmarks, np.float32),
-        box=np.array(boxes, np.float32),
+        landmarks=landmarks,
+        box=boxes,
         pose=act.pose.astype(np.float32),
-        visible=np.array(visible, np.float32),
+        visible=visible.mean(axis=1),
     )
 
 
@@ -227,10 +225,46 @@ def _pose(act: Performance, k: int) -> Pose:
     return Pose(yaw, pitch, roll, act.head_mm[k], act.body_mm[k])
 
 
-def _lamp(rng: np.random.Generator) -> Light:
-    azimuth, height = np.radians(rng.uniform(-65, 65)), np.radians(rng.uniform(0, 60))
-    direction = np.array(
-        [np.sin(azimuth) * np.cos(height), np.sin(height), np.cos(azimuth) * np.cos(height)]
+def _hands(scene: Scene, act: Performance, k: int) -> dict:
+    """Return the vertices of the hands in sight, in head axes."""
+    out = {}
+    for own in getattr(act, 'hands', ()):
+        if not np.isfinite(own.mm[k]).all():
+            continue
+        turn = Pose(roll=float(own.roll_deg[k])).rotation()
+        name = 'hand_left' if own.left else 'hand_right'
+        out[name] = scene.hands[0 if own.left else 1] @ turn.T + own.mm[k].astype(np.float32)
+    return out
+
+
+def _shake(frames: int, height: int, rng: np.random.Generator) -> np.ndarray:
+    """Return (F, 2) px of a camera held by hand: tremor of 0.5 to 9 Hz, for some clips."""
+    t = np.arange(frames) / FRAME_RATE_HZ
+    size = rng.uniform(*SHAKE_PX) * height / 256
+    path = np.zeros((frames, 2))
+    for rate in np.exp(rng.uniform(np.log(0.5), np.log(9.0), 6)):
+        path += np.sin(2 * np.pi * (rate * t[:, None] + rng.random(2))) / (1 + rate)
+    path *= size / max(1e-6, path.std())
+    return path * (rng.random() < SHAKE_SHARE)
+
+
+def _sensor(condition: Condition, face_light: float, rng: np.random.Generator) -> dict:
+    """Return exposure, gamma and the pixels' settings around a preset of the condition."""
+    preset = str(rng.choice(condition.presets))
+    video = rng.random() < VIDEO_SHARE
+    wanted = rng.uniform(*(VIDEO_FACE_DN if video else FACE_DN))
+    gamma = DISPLAY_GAMMA if video else 1.0
+    level = np.exp(rng.uniform(*np.log(THRESHOLD_SPREAD))) * (VIDEO_CONTRAST if video else 1.0)
+    skew = np.exp(rng.normal(0.0, THRESHOLD_SKEW) / 2)
+    settings = PRESETS[preset]
+    settings = settings._replace(
+        on_threshold=float(settings.on_threshold * level * skew),
+        off_threshold=float(settings.off_threshold * level / skew),
     )
-    ambient = rng.uniform(0.25, 0.7)
-    return Light(direction, 1.15 - ambient, ambient, float(rng.uniform(0.0, 0.12)))
+    return dict(
+        preset=preset,
+        gamma=gamma,
+        gain=float(255.0 * (wanted / 255.0) ** gamma / face_light),
+        pixels=dimmed(settings, condition.light / settings.light),  # `light` is of a lit room
+        lens_px=float(rng.uniform(*LENS_PX)),
+    )

@@ -1,9 +1,9 @@
-"""Random textures: noise, hair, cloth, rooms."""
+"""Random textures: noise, hair, cloth."""
 
 import cv2
 import numpy as np
 
-from training.data.faces import CLOTH_PATCH
+from training.data.sheets import CLOTH_PATCH
 
 
 def noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:
@@ -38,22 +38,6 @@ def cloth(rng: np.random.Generator) -> np.ndarray:
         light *= stripes[None, :]
     light *= np.exp(0.18 * noise(rng, size, 35.0) + 0.05 * noise(rng, size, 2.0))
     return np.clip(light, 0.01, 0.8).astype(np.float32)
-
-
-def background(rng: np.random.Generator, size: tuple) -> np.ndarray:
-    """Return smooth clutter (height, width), linear light; 1 is as bright as the face."""
-    height, width = size
-    light = np.full(size, np.exp(rng.uniform(np.log(0.08), np.log(1.6))), np.float32)
-    level = light[0, 0]
-    for scale, depth in ((70.0, 0.5), (20.0, 0.2), (5.0, 0.06)):
-        light *= np.exp(
-            rng.uniform(0.1, 1.0) * depth * noise(rng, max(size), scale)[:height, :width]
-        )
-    for _ in range(rng.integers(0, 6)):  # shelves, frames, windows
-        x, y = rng.uniform(0, width), rng.uniform(0, height)
-        corners = (int(x), int(y)), (int(x + rng.uniform(10, 120)), int(y + rng.uniform(10, 150)))
-        cv2.rectangle(light, *corners, float(level * np.exp(rng.normal(0.0, 0.7))), -1)
-    return blurred(np.clip(light, 0.01, 2.5), rng.uniform(0.8, 3.0))
 
 
 def spot(skin, x, y, radius, albedo):
