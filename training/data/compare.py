@@ -18,11 +18,13 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator, concatenate
 from cs3d_ros.face import box_of_landmarks, face_square
-from cs3d_ros.simulator import PRESETS, simulate_video
-from training.data.corpora.align import landmarks_of_video
-from training.data.materials import draw_look
-from training.data.performance import Segment, act_out
+from cs3d_ros.simulator import PRESETS, Video, simulate_video
+from training.data.corpora.align import STEADY_S, find_landmarks, smoothed
+from training.data.corpora.facemesh import FaceMesh
+from training.data.looks import draw_look
+from training.data.performance import act_out
 from training.data.scene import record
+from training.data.timeline import Segment
 from training.data.world import ACTED, Condition, Ingredients
 from training.synthesize import Studio, split_skins
 
@@ -61,21 +63,20 @@ class Measures(NamedTuple):
 
 def measure(watched: Watched) -> Measures:
     """Return the measures of a face."""
-    eyes_px = _eye_distance(watched.landmarks)
     start, end = watched.onset_ns
-    onset = watched.events.between(start, end)
+    reach = _eye_distance(watched.landmarks)
+    onset = _in_square(watched, start, end)
+    before = _in_square(watched, int(watched.t_ns[0]), start)
+    after = _in_square(watched, end, int(watched.t_ns[-1]))
+    steady_s = (watched.t_ns[-1] - watched.t_ns[0] - (end - start)) * 1e-9
     on, off = _square_sums(watched, start, end)
-    mouth, eyes = _shares(onset, watched)
     hit, saturated = _cells(watched)
-    whole_s = (watched.t_ns[-1] - watched.t_ns[0]) * 1e-9
-    onset_s = (end - start) * 1e-9
     return Measures(
-        len(onset) / onset_s / eyes_px**2,
-        (len(watched.events) - len(onset)) / max(whole_s - onset_s, 1e-3) / eyes_px**2,
+        len(onset) / ((end - start) * 1e-9) / reach**2,
+        (len(before) + len(after)) / max(steady_s, 1e-3) / reach**2,
         hit,
         saturated,
-        mouth,
-        eyes,
+        *_shares(onset, watched, reach),
         on + off,
         on - off,
     )
@@ -96,17 +97,29 @@ def _squares(watched: Watched, start: int, end: int):
             yield watched.events.between(first, last), square
 
 
+def _in_square(watched: Watched, start: int, end: int) -> EventBatch:
+    """Return the events of [start, end) that lie in the face square."""
+    parts = []
+    for batch, square in _squares(watched, start, end):
+        half = square.side / 2
+        inside = (np.abs(batch.x - square.cx) < half) & (np.abs(batch.y - square.cy) < half)
+        parts.append(_kept(batch, inside))
+    empty = EventBatch.empty(watched.events.width, watched.events.height)
+    return concatenate(parts or [empty])
+
+
+def _kept(batch: EventBatch, mask: np.ndarray) -> EventBatch:
+    columns = (getattr(batch, name)[mask] for name in 'xytp')
+    return EventBatch.trusted(*columns, batch.width, batch.height)
+
+
 def _square_sums(watched: Watched, start: int, end: int) -> tuple:
     """Return float (CELLS, CELLS) of ON and of OFF events, following the face."""
     sums = [np.zeros((CELLS, CELLS)) for _ in range(2)]
     accumulator = SquareAccumulator(FrameSettings(CELLS, step=1))
     for batch, square in _squares(watched, start, end):
         for polarity, total in enumerate(sums):
-            kept = batch.p == polarity
-            part = EventBatch.trusted(
-                *(getattr(batch, name)[kept] for name in 'xytp'), batch.width, batch.height
-            )
-            accumulator.add(part, square)
+            accumulator.add(_kept(batch, batch.p == polarity), square)
             total += np.abs(accumulator.take().astype(float) - 128)
     return sums[1], sums[0]
 
@@ -125,12 +138,11 @@ def _cells(watched: Watched) -> tuple:
     return float(np.mean(hit)), float(np.mean(saturated))
 
 
-def _shares(onset: EventBatch, watched: Watched) -> tuple:
+def _shares(onset: EventBatch, watched: Watched, reach: float) -> tuple:
     """Return the shares of events around the mouth and around the eyes."""
     k = np.clip(np.searchsorted(watched.t_ns, onset.t, side='right') - 1, 0, None)
     marks = watched.landmarks[k]
     place = np.stack([onset.x, onset.y], axis=-1).astype(float)
-    reach = _eye_distance(watched.landmarks)
 
     def near(points, radius):
         return np.linalg.norm(place - marks[:, points].mean(axis=1), axis=1) < radius * reach
@@ -153,7 +165,11 @@ def watch_video(path: Path, onset_s: tuple | None, preset: str = PRESET) -> Watc
         Of `cs3d_ros.simulator.PRESETS`.
     """
     events = concatenate(simulate_video(str(path), settings=PRESETS[preset]))
-    t_ns, landmarks = landmarks_of_video(path)
+    with Video(str(path)) as video:
+        pictures, t_ns = zip(*video)
+        fps = video.info.fps
+    t_ns = np.array(t_ns, np.int64)
+    landmarks = smoothed(find_landmarks(pictures, FaceMesh()), fps, STEADY_S)
     if onset_s is None:
         edges = np.arange(t_ns[0], max(t_ns[-1] - int(ONSET_S * 1e9), t_ns[0] + 1), 33_333_333)
         starts = np.searchsorted(events.t, edges)
@@ -251,7 +267,10 @@ def draw(path: Path, real: Watched, rendered: list, expression: str, lines: list
     import matplotlib.pyplot as plt
 
     shown = [real] + rendered[:3]
-    figure, axes = plt.subplots(len(shown) + 1, FRAMES_SHOWN + 2, figsize=(13, 9.4), dpi=80)
+    columns = FRAMES_SHOWN + 2
+    figure, axes = plt.subplots(
+        len(shown), columns, figsize=(1.7 * columns, 1.85 * len(shown) + 2.1), dpi=75
+    )
     for row, watched in zip(axes, shown):
         measures = measure(watched)
         for axis, frame in zip(row, _onset_frames(watched)):
@@ -266,10 +285,9 @@ def draw(path: Path, real: Watched, rendered: list, expression: str, lines: list
     for axis in axes.ravel():
         axis.set_xticks([])
         axis.set_yticks([])
-    for axis in axes[-1]:
-        axis.axis('off')
-    axes[-1, 0].text(0, 1, '\n'.join(lines), va='top', family='monospace', fontsize=9)
-    figure.tight_layout()
+    height = figure.get_figheight()
+    figure.subplots_adjust(0.03, 2.0 / height, 0.995, 1 - 0.3 / height, 0.03, 0.06)
+    figure.text(0.03, 1.85 / height, '\n'.join(lines), va='top', family='monospace')
     figure.savefig(path)
     plt.close(figure)
 
