@@ -9,19 +9,19 @@ import numpy as np
 ACTION_UNITS = {
     1: ('inner brow raiser', {'browInnerUp': 1.0}),
     2: ('outer brow raiser', {'browOuterUp': 1.0}),
-    4: ('brow lowerer', {'browDown': 1.3}),
+    4: ('brow lowerer', {'browDown': 1.3, 'browInnerUp': -0.45}),
     5: ('upper lid raiser', {'eyeWide': 1.0}),
     6: ('cheek raiser', {'cheekSquint': 1.0, 'eyeSquint': 0.15}),
     7: ('lid tightener', {'eyeSquint': 1.0}),
     8: ('lips toward each other', {'mouthClose': 1.0}),
-    9: ('nose wrinkler', {'noseSneer': 1.0, 'mouthUpperUp': 0.2, 'browDown': 0.15}),
+    9: ('nose wrinkler', {'noseSneer': 1.0, 'mouthUpperUp': 0.1, 'browDown': 0.15}),
     10: ('upper lip raiser', {'mouthUpperUp': 0.9, 'noseSneer': 0.15}),
     12: ('lip corner puller', {'mouthSmile': 1.0}),
     14: ('dimpler', {'mouthDimple': 1.0}),
     15: ('lip corner depressor', {'mouthFrown': 1.0}),
     16: ('lower lip depressor', {'mouthLowerDown': 0.8}),
     17: ('chin raiser', {'mouthShrugLower': 0.95}),
-    18: ('lip pucker', {'mouthPucker': 0.8}),
+    18: ('lip pucker', {'mouthPucker': 1.0}),
     20: ('lip stretcher', {'mouthStretch': 1.1}),
     22: ('lip funneler', {'mouthFunnel': 0.8}),
     23: (
@@ -44,7 +44,9 @@ ACTION_UNITS = {
     64: ('eyes down', {'eyeLookDown': 1.0}),
 }
 COLUMN = {number: k for k, number in enumerate(ACTION_UNITS)}
-MAX_WEIGHT = 1.35  # browDown needs more than 1 to read as anger; the mesh stays clean up to here
+# The mesh stays clean within these. browDown needs more than 1 to read as anger, and browInnerUp
+# less than 0, since browDown hardly tilts the brows.
+MIN_WEIGHT, MAX_WEIGHT = -0.5, 1.35
 JAW_LIMIT = 0.6  # jawOpen is 42 mm at weight 1
 
 # Blendshapes whose name is not that of the unit's side: of the person's left, right.
@@ -96,7 +98,7 @@ def blendshape_weights(units: np.ndarray) -> dict:
         weights['mouthClose'] = weights['mouthClose'] * weights.get('jawOpen', 0.0)
     for name, values in weights.items():
         limit = JAW_LIMIT if name == 'jawOpen' else MAX_WEIGHT
-        weights[name] = np.clip(values, 0.0, limit).astype(np.float32)
+        weights[name] = np.clip(values, MIN_WEIGHT, limit).astype(np.float32)
     return weights
 
 

@@ -49,30 +49,15 @@ def draw_apex(
         If no recipe shows that expression.
     """
     choice, other, size, people = rng.spawn(4)
-    way = _choose(expression, choice.random(), free_recipes)
+    way = _choose(expression, choice, free_recipes)
     mean, deviation, least, most = INTENSITY
     intensity = float(np.clip(size.normal(mean, deviation), least, most))
     faint = float(size.uniform(*MICRO_INTENSITY))
     levels = _people(way, people)
-    name = way.name
-    blend, key, level = other.random(), other.random(), other.uniform(*BLEND_LEVEL)
-    upper = other.random() < 0.6
     if micro:
-        return Apex(
-            expression,
-            name + ', micro',
-            faint,
-            _few(levels, way, people) * faint,
-            np.zeros(2),
-            np.zeros(3),
-            0.0,
-        )
-    if blend < BLEND_SHARE and expression in BLENDS:
-        mates = BLENDS[expression]
-        mate = _choose(mates[int(key * len(mates))], key, False)
-        rows = [COLUMN[n] for n in mate.units if (n in UPPER_FACE) == upper]
-        levels[rows] = np.maximum(levels[rows], level * _levels(mate, 0)[rows])
-        name += '; some {}'.format(mate.expression)
+        few = _few(levels, way, people) * faint
+        return Apex(expression, way.name + ', micro', faint, few, np.zeros(2), np.zeros(3), 0.0)
+    name = way.name + _blend(levels, expression, other)
     side = float(people.choice([-1.0, 1.0]))
     turn = np.array([side, 1.0, side]) * people.uniform(0.6, 1.3)
     return Apex(
@@ -86,12 +71,27 @@ def draw_apex(
     )
 
 
-def _choose(expression: str, point: float, free_recipes: bool) -> Recipe:
-    ways = [r for r in RECIPES if r.expression == expression and (free_recipes or not r.free)]
+def _choose(expression: str, rng: np.random.Generator, free_recipes: bool) -> Recipe:
+    ways = [r for r in RECIPES if r.expression == expression]
     if not ways:
         raise ValueError('there is no recipe for {!r}'.format(expression))
-    ends = np.cumsum([way.share for way in ways])
-    return ways[min(int(np.searchsorted(ends, point * ends[-1], side='right')), len(ways) - 1)]
+    way = ways[int(rng.choice(len(ways), p=[w.share for w in ways]))]
+    if not way.free or free_recipes:
+        return way
+    book = [w for w in ways if not w.free]
+    shares = np.array([w.share for w in book])
+    return book[int(rng.choice(len(book), p=shares / shares.sum()))]
+
+
+def _blend(levels: np.ndarray, expression: str, rng: np.random.Generator) -> str:
+    """Mix a little of one half of another face in, in place, for some; return its name."""
+    comes, upper, level = rng.random(), rng.random() < 0.6, rng.uniform(*BLEND_LEVEL)
+    if comes >= BLEND_SHARE or expression not in BLENDS:
+        return ''
+    mate = _choose(str(rng.choice(BLENDS[expression])), rng, False)
+    rows = [COLUMN[n] for n in mate.units if (n in UPPER_FACE) == upper]
+    levels[rows] = np.maximum(levels[rows], level * _levels(mate, 0)[rows])
+    return '; some {}'.format(mate.expression)
 
 
 def _levels(way: Recipe, weak_side: int) -> np.ndarray:
@@ -118,7 +118,7 @@ def _people(way: Recipe, rng: np.random.Generator) -> np.ndarray:
 
 
 def _few(levels: np.ndarray, way: Recipe, rng: np.random.Generator) -> np.ndarray:
-    """Keep the units that define a recipe, or one of them."""
+    """Return levels of the one, two or three first units of a recipe."""
     kept = list(way.units)[: int(rng.integers(1, MICRO_UNITS + 1))]
     few = np.zeros_like(levels)
     rows = [COLUMN[n] for n in kept]

@@ -12,7 +12,7 @@ REACH_S = (0.4, 0.75)  # reaching for the own face takes about half a second
 # hand's own side), up, forward from the middle of the face. Eyes are at (31, 36, 86), the mouth
 # at (0, -35, 115), the chin at (0, -76, 104).
 MOUTH_MM, EYE_MM, CHIN_MM, CHEEK_MM, NOSE_MM = (
-    (12.0, -62.0, 142.0),
+    (14.0, -48.0, 140.0),
     (52.0, -18.0, 128.0),
     (22.0, -118.0, 122.0),
     (88.0, -38.0, 92.0),
@@ -34,7 +34,7 @@ def over_mouth(act, t: np.ndarray, rng: np.random.Generator):
     shown = act.segments[0] if act.segments else None
     begin = shown.apex_start_s - 0.3 if shown else rng.uniform(0.2, 1.0)
     stay = rng.uniform(0.5, 1.4)
-    _reach(act, t, rng, MOUTH_MM, begin, stay, -50.0, shake_mm=(2.0, 2.0, 1.0))
+    _reach(act, t, rng, MOUTH_MM, begin, stay, -62.0, shake_mm=(2.0, 2.0, 1.0))
 
 
 def rub_eye(act, t: np.ndarray, rng: np.random.Generator):
@@ -66,11 +66,11 @@ def scratch(act, t: np.ndarray, rng: np.random.Generator):
 
 def pass_by(act, t: np.ndarray, rng: np.random.Generator):
     """Let a hand swing through before the face: a gesture, a wave."""
-    middle, length = rng.uniform(0.3, max(0.4, t[-1] - 0.3)), rng.uniform(0.5, 1.0)
+    middle, length = rng.uniform(0.3, max(0.4, t[-1] - 0.3)), rng.uniform(0.7, 1.3)
     left = bool(rng.integers(2))
     side = 1.0 if left else -1.0
     way = (t - middle) / length + 0.5
-    top = np.array([rng.uniform(-40, 60), rng.uniform(-60, 50), rng.uniform(150, 220)])
+    top = np.array([rng.uniform(-40, 60), rng.uniform(-40, 60), rng.uniform(150, 220)])
     low, far = np.array(AWAY_MM), np.array([-260.0, -600.0, 120.0])
     u = ease(way)[:, None]
     path = (1 - u) ** 2 * low + 2 * u * (1 - u) * (2 * top - 0.5 * (low + far)) + u**2 * far

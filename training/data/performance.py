@@ -69,8 +69,8 @@ def perform(
     Parameters
     ----------
     expressions : tuple of str
-        Out of `training.data.world.ACTED`, shown one after the other; empty: a neutral clip
-        with near misses.
+        Out of `training.data.world.ACTED`, shown one after the other; none ('neutral' is none):
+        a neutral clip with near misses.
     rng : np.random.Generator
         An ingredient that is left out changes nothing but what it names.
     condition : Condition
@@ -79,6 +79,7 @@ def perform(
         Without: 2 to 4 s for one expression, up to 10 s for several, more for long holds.
     """
     when, which, play = rng.spawn(3)
+    expressions = tuple(name for name in expressions if name != 'neutral')
     segments, duration = draw_timeline(expressions, when, condition, ingredients, duration_s)
     nuisances = choose_nuisances(expressions, which, condition, ingredients)
     if any(segment.is_long for segment in segments):
@@ -179,8 +180,8 @@ def _show(act: Performance, t: np.ndarray, segment: Segment, apex: Apex, rng: np
         done, apart = rng.uniform(0.8, 1.0, 2), np.abs(rng.normal(0.0, 0.02, 2))
         bend, tremor = rng.uniform(0.9, 1.1, 2) * skew, 0.02 * wander(t, 1.0, rng)
         for side in np.flatnonzero(levels):
-            rise, fall = np.minimum(0.6, lag + apart[side]), np.maximum(done, 0.75)
-            shown = envelope(t, segment, (rise[0], fall[0]), (rise[1], fall[1]), tuple(bend))
+            begun = np.minimum(0.6, lag + apart[side])
+            shown = envelope(t, segment, (begun[0], done[0]), (begun[1], done[1]), tuple(bend))
             act.units[:, k, side] += levels[side] * shown * (hold + tremor)
     act.gaze += apex.gaze_deg * whole[:, None]
     turn = envelope(t, segment, (0.0, 1.0), (0.15, 1.0))[:, None]
@@ -189,10 +190,10 @@ def _show(act: Performance, t: np.ndarray, segment: Segment, apex: Apex, rng: np
     act.body_mm += swell
     act.head_mm += 0.7 * swell
     # A second expression that takes over while the first leaves is the target from its onset on.
-    begun = t >= segment.onset_start_s
-    for k in np.flatnonzero(begun & (t < segment.offset_start_s)):
+    since = t >= segment.onset_start_s
+    for k in np.flatnonzero(since & (t < segment.offset_start_s)):
         act.expression[k] = segment.expression
-    act.intensity = np.where(begun, whole * min(1.0, apex.intensity), act.intensity)
+    act.intensity = np.where(since, whole * min(1.0, apex.intensity), act.intensity)
 
 
 def _finish(act: Performance):

@@ -18,7 +18,7 @@ LONG_HOLD_S, LONG_HOLD_SHARE = (3.0, 8.0), 0.08
 NEUTRAL_CLIP_S = (2.0, 4.0)
 STRAIGHT_SHARE = 0.5  # of neighbours: the second comes as the first goes
 GAP_S = (0.2, 1.0)  # stillness between the others
-SEQUENCE_APEX_S = 0.9  # at most, in sequences
+SEQUENCE_S, SEQUENCE_APEX_S = 10.0, 0.9  # at most: sequences, and the apexes in them
 # Source: CASME II takes expressions below 0.5 s in all or 0.26 s of onset (Yan et al., PLoS ONE
 # 9, 2014, and J. Nonverbal Behavior 37, 2013).
 MICRO_S, MICRO_RISE_S, MICRO_REST_S = (0.17, 0.48), 0.25, (0.5, 1.1)
@@ -76,6 +76,8 @@ def draw_timeline(
         spans['apex'][0] = length
     if duration_s is not None:
         _fit(spans, float(duration_s))
+    elif count > 1 and _walk(expressions, spans, False)[1] > SEQUENCE_S:
+        _fit(spans, SEQUENCE_S)
     segments, end = _walk(expressions, spans, condition.micro)
     inside, point = cut.random() < CUT_IN_SHARE, cut.uniform(0.25, 0.9)
     if inside and ingredients.cut_in and not condition.micro:
