@@ -51,9 +51,9 @@ def furrows(place: np.ndarray) -> tuple:
     for side, s in (('_L', 1.0), ('_R', -1.0)):
         own = [
             # From the nose to the corner of the mouth, first the fold, then its wide shade.
-            ([(18, -2), (27, -13), (33, -26), (36, -38)], 2.0, 0.35, 0.0, 0.5,
+            ([(18, -2), (27, -13), (33, -26), (36, -38)], 2.0, 0.35, 0.0, 0.58,
              {'mouthSmile': 1.0, 'mouthUpperUp': 0.7, 'noseSneer': 0.5, 'mouthStretch': 0.3}),
-            ([(20, -4), (31, -16), (38, -30), (40, -42)], 6.0, 0.6, 0.0, 0.34,
+            ([(20, -4), (31, -16), (38, -30), (40, -42)], 6.0, 0.6, 0.0, 0.42,
              {'mouthSmile': 1.0, 'mouthUpperUp': 0.6}),
             ([(44, -22), (47, -34), (45, -46)], 2.4, 0.35, -0.4, 0.35,
              {'mouthSmile': 1.0, 'mouthDimple': 1.0}),

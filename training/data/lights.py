@@ -75,8 +75,8 @@ def _lamp(t: np.ndarray, strength: float, key: bool, rng: np.random.Generator) -
     height = np.full(len(t), rng.uniform(low, high))
     softness = rng.uniform(*SOFTNESS)
     manner = str(rng.choice(MANNERS, p=MANNER_SHARES))
-    speed, start, length = rng.normal(0.0, 12.0), rng.uniform(0.1, 0.7), rng.uniform(0.3, 1.5)
-    depth, rate = rng.uniform(-0.55, 0.6), rng.uniform(1.0, 4.0)
+    speed, start, length = rng.normal(0.0, 7.0), rng.uniform(0.1, 0.7), rng.uniform(0.4, 2.0)
+    depth, rate = rng.uniform(-0.45, 0.45), rng.uniform(1.0, 4.0)
     noise = rng.normal(0.0, 1.0, 2 + int(t[-1] * rate))
     level = np.ones(len(t))
     if manner == 'drift':  # a lamp carried by, the sun through leaves
@@ -90,7 +90,7 @@ def _lamp(t: np.ndarray, strength: float, key: bool, rng: np.random.Generator) -
         k = x.astype(int)
         f = np.clip((x - k) / 0.3, 0.0, 1.0)
         f = f * f * (3 - 2 * f)
-        level = np.clip(1 + 0.25 * (noise[k] * (1 - f) + noise[k + 1] * f), 0.3, 1.7)
+        level = np.clip(1 + 0.2 * (noise[k] * (1 - f) + noise[k + 1] * f), 0.3, 1.7)
     a, h = np.radians(azimuth), np.radians(height)
     direction = [np.sin(a) * np.cos(h), np.sin(h), np.cos(a) * np.cos(h)]
     return np.stack([*direction, strength * level, np.full(len(t), softness)], axis=-1)

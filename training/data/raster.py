@@ -162,11 +162,14 @@ def _sample(screen, triangles, atlas, t, x, y):
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
     x1, y1 = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
     x2, y2 = screen[c, 0] - screen[a, 0], screen[c, 1] - screen[a, 1]
-    inverse = np.float32(1.0) / (x1 * y2 - x2 * y1)
+    area = x1 * y2 - x2 * y1
+    inverse = np.float32(1.0) / area if abs(area) > 1e-9 else np.float32(0.0)
     px, py = x - screen[a, 0], y - screen[a, 1]
-    return _value(
-        screen, atlas, a, b, c, (px * y2 - x2 * py) * inverse, (x1 * py - px * y1) * inverse
-    )
+    # Slivers are at the end of what float32 tells: never outside of the triangle.
+    zero, one = np.float32(0.0), np.float32(1.0)
+    w1 = min(one, max(zero, (px * y2 - x2 * py) * inverse))
+    w2 = min(one - w1, max(zero, (x1 * py - px * y1) * inverse))
+    return _value(screen, atlas, a, b, c, w1, w2)
 
 
 @njit(fastmath=True, cache=True)

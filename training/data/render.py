@@ -1,10 +1,11 @@
 """A small renderer: float light, smooth shading, soft shadows, fine edges, one core."""
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 import numpy as np
 
-from training.data import kernels, raster
+from training.data import kernels, raster, shading
+from training.data.camera import PIVOT_MM, Camera, Pose, project
 from training.data.faces import FaceModel, HeadShape
 from training.data.lights import Lights
 from training.data.sheets import CASTER
@@ -14,49 +15,7 @@ MOUTH_SHUT_MM = 0.9  # a smaller lip gap hides the inside (lips at rest are 0.76
 HIDDEN_MM = 6.0  # a landmark that far behind what is seen there is hidden
 LASH_OPACITY = 0.3  # opaque strips are thick mascara
 MOVED_MM = 0.4  # where no shape moves the skin more, its hollows do not change
-PIVOT_MM = np.array([0.0, -85.0, 5.0], np.float32)  # the head turns about the top of the neck
 NO_SWEEP = np.zeros(5, np.float32)
-
-
-@dataclass(frozen=True)
-class Camera:
-    """A pinhole in front of the face; the picture's y looks down."""
-
-    width: int
-    height: int
-    focal_px: float
-    distance_mm: float  # from the face's centre
-    centre: tuple  # px, where the face's centre falls at rest
-
-    def moved(self, shift_px) -> 'Camera':
-        """Return the camera a little turned: the whole picture shifts."""
-        centre = (self.centre[0] + float(shift_px[0]), self.centre[1] + float(shift_px[1]))
-        return Camera(self.width, self.height, self.focal_px, self.distance_mm, centre)
-
-
-@dataclass
-class Pose:
-    """Where head and body are in one frame: degrees, and mm of shift."""
-
-    yaw: float = 0.0
-    pitch: float = 0.0
-    roll: float = 0.0
-    head_mm: np.ndarray = field(default_factory=lambda: np.zeros(3))
-    body_mm: np.ndarray = field(default_factory=lambda: np.zeros(3))
-
-    def rotation(self) -> np.ndarray:
-        """Return the matrix (3, 3): roll, then pitch (down is +), then yaw (to the left is +)."""
-        yaw, pitch, roll = np.radians([self.yaw, self.pitch, self.roll])
-        around_y = np.array(
-            [[np.cos(yaw), 0, np.sin(yaw)], [0, 1, 0], [-np.sin(yaw), 0, np.cos(yaw)]]
-        )
-        around_x = np.array(
-            [[1, 0, 0], [0, np.cos(pitch), -np.sin(pitch)], [0, np.sin(pitch), np.cos(pitch)]]
-        )
-        around_z = np.array(
-            [[np.cos(roll), -np.sin(roll), 0], [np.sin(roll), np.cos(roll), 0], [0, 0, 1]]
-        )
-        return (around_y @ around_x @ around_z).astype(np.float32)
 
 
 @dataclass(frozen=True)
@@ -95,7 +54,7 @@ class Renderer:
         self._edges = np.empty(height * width // 3, np.int32)
         self._depths = np.empty((len(self._edges), raster.SAMPLES + 1), np.float32)
         self._owners = np.empty((len(self._edges), raster.SAMPLES), np.int32)
-        self._shadow = np.empty((kernels.SHADOW_GRID,) * 2, np.float32)
+        self._shadow = np.empty((shading.SHADOW_GRID,) * 2, np.float32)
         self._rings = np.empty((2, model.skin_count, kernels.RING_SIZE), np.int32)
         for radius, rings in zip(RING_MM, self._rings):
             kernels.find_rings(model.neutral[: model.skin_count], np.float32(radius), rings)
@@ -202,13 +161,13 @@ class Renderer:
         if self._feels:
             kernels.hollow(self._shape, self._normals, self._moving, self._rings, self._hollow)
             kernels.occlude(self._hollow, self._rest_hollow, self._occlusion)
-        frame = kernels.light_frame(rotation.T @ lights.lamps[k, 0, :3])  # seen from the head
+        frame = shading.light_frame(rotation.T @ lights.lamps[k, 0, :3])  # seen from the head
         if cast:
-            kernels.light_depth(
+            shading.light_depth(
                 self._shape, self._normals, model.triangles, model.flags, CASTER, opaque, frame,
                 self._cells, self._shadow,
             )  # fmt: skip
-        kernels.shade(
+        shading.shade(
             self._shape, self._normals, model.follow, every, rotation, lights.lamps[k],
             np.array([lights.ambient[k], lights.shine], np.float32),
             NO_SWEEP if lights.sweep is None else lights.sweep[k], self._occlusion, self._cells,
@@ -224,14 +183,14 @@ class Renderer:
             return
         for eye, first in zip(model.eyes, (42, 36)):
             lids = points[first : first + 6].astype(np.float32)
-            kernels.darken_eye(
+            shading.darken_eye(
                 self._shape, eye, lids[1:3, 1].mean(), lids[4:6, 1].mean(), lids[:, 0].min(),
                 lids[:, 0].max(), self._screen,
             )  # fmt: skip
 
     def _darken_mouth(self, gap: float):
         model, points = self.model, self.points
-        kernels.darken_mouth(
+        shading.darken_mouth(
             self._shape, model.blocks['mouth'][0], model.teeth,
             np.float32(points[60:68, 2].mean()),
             np.float32(min(1.0, max(0.12, (gap - 0.5) / 5.0))), self._screen,
@@ -271,7 +230,7 @@ class Renderer:
                 )  # fmt: skip
         light = float(lights.ambient[k] + 0.6 * lights.lamps[k, :, 3].sum())
         for points, radius, albedo in wear.strokes:
-            x, y, depth = _project(points, 1.0, pose, camera)
+            x, y, depth = project(points, 1.0, pose, camera)
             raster.stroke(
                 np.stack([x, y, 1.0 / depth], axis=-1).astype(np.float32),
                 (radius * camera.focal_px / depth).astype(np.float32),
@@ -282,14 +241,14 @@ class Renderer:
     def project(self, points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
         """Return where landmarks of a face (68, 3) fall in the picture, (68, 2) px."""
         follow = self.model.follow[self.model.landmarks][:, None]
-        x, y, _ = _project(points, follow, pose, camera)
+        x, y, _ = project(points, follow, pose, camera)
         return np.stack([x, y], axis=-1).astype(np.float32)
 
     def landmarks(self, pose: Pose, camera: Camera) -> tuple:
         """Return landmarks (68, 2) px of the picture just drawn, and which nothing hides."""
         model = self.model
         follow = model.follow[model.landmarks][:, None]
-        x, y, depth = _project(self.points[:68], follow, pose, camera)
+        x, y, depth = project(self.points[:68], follow, pose, camera)
         column, row = np.floor(x).astype(int), np.floor(y).astype(int)
         seen = (column >= 0) & (row >= 0) & (column < self.width) & (row < self.height)
         nearest = self._depth[np.where(seen, row, 0), np.where(seen, column, 0)]
@@ -297,15 +256,6 @@ class Renderer:
         if self._wear.hidden is not None:
             seen &= ~self._wear.hidden
         return np.stack([x, y], axis=-1).astype(np.float32), seen
-
-
-def _project(points, follow, pose: Pose, camera: Camera) -> tuple:
-    """Return x, y in px and depth in mm of points in head axes."""
-    turned = (points - PIVOT_MM) @ pose.rotation().T + PIVOT_MM + pose.head_mm
-    place = follow * turned + (1 - follow) * (points + pose.body_mm)
-    depth = camera.distance_mm - place[:, 2]
-    scale = camera.focal_px / depth
-    return camera.centre[0] + place[:, 0] * scale, camera.centre[1] - place[:, 1] * scale, depth
 
 
 def _moving_skin(model: FaceModel) -> np.ndarray:

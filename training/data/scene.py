@@ -10,6 +10,7 @@ from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.simulator.pixel import PRESETS, PixelModel, PixelSettings, dimmed
 from training.data.assets import DISPLAY_GAMMA
+from training.data.camera import Camera, Pose
 from training.data.clips import Truth
 from training.data.faces import FaceModel, HeadShape, head_shape
 from training.data.furrows import FurrowLayer
@@ -19,7 +20,7 @@ from training.data.looks import OCCLUDERS, Look
 from training.data.materials import Painter
 from training.data.performance import FRAME_RATE_HZ, Performance
 from training.data.raster import display_curve, expose
-from training.data.render import Camera, Pose, Renderer, Wear
+from training.data.render import Renderer, Wear
 from training.data.room import Room
 from training.data.wear import bridge, clothed, dress
 from training.data.world import ACTED, CONDITIONS, Condition, Ingredients
@@ -212,7 +213,7 @@ def record(
         t_ns=times,
         expression=np.array([ACTED.index(name) for name in act.expression], np.uint8),
         intensity=act.intensity.astype(np.float32),
-        action_units=getattr(act, 'action_units', np.zeros((len(act), 0), np.float32)),
+        action_units=act.action_units,
         landmarks=landmarks,
         box=boxes,
         pose=act.pose.astype(np.float32),
@@ -228,10 +229,10 @@ def _pose(act: Performance, k: int) -> Pose:
 def _hands(scene: Scene, act: Performance, k: int) -> dict:
     """Return the vertices of the hands in sight, in head axes."""
     out = {}
-    for own in getattr(act, 'hands', ()):
+    for own in act.hands:
         if not np.isfinite(own.mm[k]).all():
             continue
-        turn = Pose(roll=float(own.roll_deg[k])).rotation()
+        turn = Pose(roll=-float(own.roll_deg[k])).rotation()  # 90: to the person's left
         name = 'hand_left' if own.left else 'hand_right'
         out[name] = scene.hands[0 if own.left else 1] @ turn.T + own.mm[k].astype(np.float32)
     return out
@@ -261,10 +262,10 @@ def _sensor(condition: Condition, face_light: float, rng: np.random.Generator) -
         on_threshold=float(settings.on_threshold * level * skew),
         off_threshold=float(settings.off_threshold * level / skew),
     )
-    return dict(
-        preset=preset,
-        gamma=gamma,
-        gain=float(255.0 * (wanted / 255.0) ** gamma / face_light),
-        pixels=dimmed(settings, condition.light / settings.light),  # `light` is of a lit room
-        lens_px=float(rng.uniform(*LENS_PX)),
-    )
+    return {
+        'preset': preset,
+        'gamma': gamma,
+        'gain': float(255.0 * (wanted / 255.0) ** gamma / face_light),
+        'pixels': dimmed(settings, condition.light / settings.light),  # `light` is of a lit room
+        'lens_px': float(rng.uniform(*LENS_PX)),
+    }
