@@ -14,7 +14,7 @@ from typing import Callable, NamedTuple
 import numpy as np
 
 from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator
-from cs3d_ros.face import Box, box_of_landmarks, face_square
+from cs3d_ros.face import Box, face_square
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
 from training.data.clips import ClipSet, DataError

@@ -1,272 +1,302 @@
 """
 Make a data set of event recordings of acting faces: ``python -m training.synthesize --out DIR``.
 
-A clip depends on the seed and its number only: not on the number of workers, nor on how many
-clips are asked for. What is already there is kept.
+A clip depends on the seed, the settings and its number only: not on the workers, nor on how many
+clips are asked for. What is already there is kept, so the same command resumes. Workers need this
+package and the assets, but no common folder: shards are written by this command.
 """
 
 import argparse
+import contextlib
 import json
-import multiprocessing
+import logging
 import os
+import re
 import sys
 import time
-import zipfile
 from pathlib import Path
-from typing import NamedTuple
 
-import numpy as np
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn, TimeRemainingColumn
+import distributed
+from distributed.comm.addressing import parse_address, parse_host_port
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, TextColumn
 
-from cs3d_ros import Cs3dError
-from cs3d_ros.inference.emotion import EXPRESSIONS
+from cs3d_ros import Cs3dError, __version__
 from training.data.assets import load_assets
-from training.data.faces import FaceModel
-from training.data.looks import Look, draw_look
-from training.data.performance import SEQUENCE_SHARE, Performance, perform
-from training.data.scene import Stage, record
+from training.data.clips import SCHEMA, DataError, read_entries, write_whole
+from training.data.plan import SetPlan, split_skins
+from training.data.studio import LICENCES, Shard, make_shard, world_version
+from training.data.world import CONDITIONS
 
-SCHEMA = 1
-SPLIT_PATTERN = ('train',) * 8 + ('val', 'test')  # of every ten clips
-BLOCK = EXPRESSIONS[1:] * 2 + (EXPRESSIONS[0],) * 3  # 20 % are neutral throughout
-CLIPS_PER_IDENTITY = 3
-# Skins that training never sees, each split one dark and one light.
-HELD_OUT_SKINS = {
-    'val': ('old_darkskinned_male_diffuse_grey', 'young_lightskinned_male_diffuse3_grey'),
-    'test': (
-        'middleage_darkskinned_female_diffuse_grey',
-        'young_lightskinned_female_diffuse3_grey',
-    ),
-}
-MANIFEST_EVERY_S = 15.0
-
-LICENCES = {
-    'morphable face': 'ICT-FaceKit, MIT, Copyright (c) 2020 USC Institute for Creative '
-    'Technologies',
-    'skins, brows, irises': 'MakeHuman, CC0 1.0',
-}
+CLIPS_PER_SHARD = 10  # of about 1.5 MB; what a kill loses of each worker
+SUBMITTED_PER_WORKER = 2  # shards at once, so that none waits for its next
+SCHEDULER_TIMEOUT_S = 10.0
+WORKERS_TIMEOUT_S = 120.0
+SAY_EVERY_S = 30.0  # where there is no terminal
 
 
-class ClipPlan(NamedTuple):
-    """What a clip shows, decided before anything is drawn."""
-
-    index: int
-    seed: int
-    split: str
-    identity: str
-    expressions: tuple  # empty: neutral throughout
-
-    @property
-    def file(self) -> str:
-        """Return the clip's path inside the data set."""
-        return 'clips/{:05d}.npz'.format(self.index)
+def left_to_make(out: Path, clips: int) -> list[Shard]:
+    """Return the shards that are missing, or hold fewer clips than are asked for now."""
+    left = []
+    for number, first in enumerate(range(0, clips, CLIPS_PER_SHARD)):
+        shard = Shard(number, first, min(first + CLIPS_PER_SHARD, clips))
+        path = out / shard.name
+        if not path.exists() or len(read_entries(path)) < shard.end - shard.first:
+            left.append(shard)
+    return left
 
 
-def plan_clip(seed: int, index: int) -> ClipPlan:
-    """Return the plan of a clip; classes are balanced in every fifteen clips of a split."""
-    split = SPLIT_PATTERN[index % len(SPLIT_PATTERN)]
-    code = ('train', 'val', 'test').index(split)
-    per_ten = SPLIT_PATTERN.count(split)
-    place = index // 10 * per_ten + SPLIT_PATTERN[: index % 10].count(split)
-    block, within = divmod(place, len(BLOCK))
-    order = np.random.default_rng([seed, 1, code, block]).permutation(len(BLOCK))
-    first = BLOCK[order[within]]
-    rng = np.random.default_rng([seed, 2, index])
-    shown = () if first == 'neutral' else (first,)
-    if shown and rng.random() < SEQUENCE_SHARE:
-        shown += (str(rng.choice([e for e in EXPRESSIONS[1:] if e != first])),)
-    # Neighbours in a block share a person, so that a person is seen with several expressions.
-    identity = '{}-{}-{:05d}'.format(split, seed, place // CLIPS_PER_IDENTITY)
-    return ClipPlan(index, seed, split, identity, shown)
+def synthesize(plan: SetPlan, out: Path, clips: int, cluster, assets_folder=None):
+    """
+    Make the clips of a set that are not there yet.
 
+    Parameters
+    ----------
+    plan : SetPlan
+    out : Path
+    clips : int
+    cluster : context manager
+        Enters as a distributed.Client; only entered if there is something to make.
+    assets_folder : str, optional
 
-def split_skins(names: tuple) -> dict:
-    """Return the skins of each split, disjoint; one skin is never seen by two splits."""
-    out = {split: tuple(n for n in held if n in names) for split, held in HELD_OUT_SKINS.items()}
-    held = {n for own in out.values() for n in own}
-    out['train'] = tuple(n for n in names if n not in held)
-    if not all(out.values()):
-        raise Cs3dError(
-            'skins: {} of them leave a split empty, all of {} are needed'.format(
-                len(names), sorted(sum(HELD_OUT_SKINS.values(), ()))
-            )
-        )
-    return out
-
-
-class Studio:
-    """Makes clips; one per process."""
-
-    def __init__(self, assets_folder=None, width: int = 256, height: int = 256):
-        self.model = FaceModel(load_assets(assets_folder))
-        self.stage = Stage(self.model, width, height)
-        self._skins = split_skins(self.model.assets.skins)
-
-    def look(self, plan: ClipPlan) -> Look:
-        """Return the person of a plan."""
-        number = int(plan.identity.rsplit('-', 1)[1])
-        code = ('train', 'val', 'test').index(plan.split)
-        rng = np.random.default_rng([plan.seed, 3, code, number])
-        return draw_look(plan.identity, self._skins[plan.split], self.model, rng)
-
-    def performance(self, plan: ClipPlan) -> Performance:
-        """Return what happens in a plan's clip."""
-        return perform(plan.expressions, np.random.default_rng([plan.seed, 4, plan.index]))
-
-    def entry(self, plan: ClipPlan) -> dict:
-        """Return a clip's line of the manifest."""
-        act = self.performance(plan)
-        return {
-            'file': plan.file,
-            'seed': plan.seed,
-            'index': plan.index,
-            'identity': plan.identity,
-            'skin': self.look(plan).skin,
-            'split': plan.split,
-            'expressions': list(plan.expressions),
-            'duration_s': len(act) / 60.0,
-            'segments': [segment_entry(s) for s in act.segments],
-            'nuisances': act.nuisances,
-        }
-
-    def make(self, plan: ClipPlan) -> dict:
-        """Return a clip's arrays."""
-        act = self.performance(plan)
-        rng = np.random.default_rng([plan.seed, 5, plan.index])
-        scene = self.stage.set_up(self.look(plan), act, rng)
-        events, truth = record(self.stage, scene, act, rng)
-        arrays = {name: getattr(events, name) for name in ('x', 'y', 't', 'p', 'width', 'height')}
-        return dict(arrays, **{'truth_' + name: value for name, value in vars(truth).items()})
-
-
-def segment_entry(segment) -> dict:
-    """Return a segment for a manifest: names and int64 ns from the clip's start."""
-    return dict(
-        {'expression': segment.expression, 'recipe': segment.recipe},
-        **{
-            name + '_ns': int(round(getattr(segment, name + '_s') * 1e9))
-            for name in ('onset_start', 'apex_start', 'offset_start', 'offset_end')
-        },
-    )
-
-
-def write_clip(path: Path, arrays: dict):
-    """Write an .npz aside, then rename: a file that is there is whole."""
-    aside = path.with_name('.{}.{}'.format(path.name, os.getpid()))
-    # Like np.savez_compressed, at the level that costs a tenth of the time.
-    with zipfile.ZipFile(aside, 'w', zipfile.ZIP_DEFLATED, compresslevel=1) as archive:
-        for name, array in arrays.items():
-            with archive.open(name + '.npy', 'w', force_zip64=True) as member:
-                np.lib.format.write_array(member, np.asanyarray(array), allow_pickle=False)
-    aside.replace(path)
-
-
-def write_manifest(out: Path, entries: list, arguments: argparse.Namespace):
-    """Write manifest.json of the clips that are finished."""
-    manifest = {
-        'schema': SCHEMA,
-        'classes': list(EXPRESSIONS),
-        'width': 256,
-        'height': 256,
-        'frame_rate_hz': 60,
-        'seed': arguments.seed,
-        'planned': arguments.clips,
-        'truth': 'truth_expression: the target per frame, neutral from an offset on; '
-        'truth_intensity: of the expression shown or left',
-        'licences': LICENCES,
-        'clips': sorted(entries, key=lambda e: e['index']),
-    }
-    aside = out / '.manifest.json'
-    aside.write_text(json.dumps(manifest, indent=1))
-    aside.replace(out / 'manifest.json')
-
-
-def synthesize(arguments: argparse.Namespace):
-    """Make all clips that are not there yet."""
-    out = Path(arguments.out)
-    (out / 'clips').mkdir(parents=True, exist_ok=True)
-    _refuse_other_seed(out, arguments.seed)
-    plans = [plan_clip(arguments.seed, i) for i in range(arguments.clips)]
-    studio = Studio(arguments.assets)  # also names what is missing, before workers start
-    done = [p for p in plans if (out / p.file).is_file()]
-    left = [p for p in plans if not (out / p.file).is_file()]
-    entries = [studio.entry(p) for p in done]
-    written = 0.0
-    columns = (
-        TextColumn('clips'),
-        BarColumn(),
-        MofNCompleteColumn(),
-        TextColumn('ETA'),
-        TimeRemainingColumn(),
-        TextColumn('{task.fields[note]}'),
-    )
-    with Progress(*columns) as progress:
-        bar = progress.add_task('', total=len(plans), completed=len(done), note='')
-        begin = time.monotonic()
-        for count, entry in enumerate(_entries(left, out, arguments), 1):
-            entries.append(entry)
-            note = '{:.2f} clips/s'.format(count / (time.monotonic() - begin))
-            progress.update(bar, advance=1, note=note)
-            if time.monotonic() - written > MANIFEST_EVERY_S:
-                write_manifest(out, entries, arguments)
-                written = time.monotonic()
-    write_manifest(out, entries, arguments)
-
-
-def _entries(plans: list, out: Path, arguments: argparse.Namespace):
-    if arguments.workers <= 1:
-        _start_worker(out, arguments.assets)
-        yield from map(_make_one, plans)
+    Raises
+    ------
+    Cs3dError
+        If the folder holds another set, assets or workers are missing, or nothing can be written.
+        Finished shards stay.
+    """
+    skins = split_skins(load_assets(assets_folder).skins)  # names what is missing in time
+    version = world_version()
+    _claim(out, plan, skins, version)
+    left = left_to_make(out, clips)
+    missing = sum(shard.end - shard.first for shard in left)
+    if not left:
         return
-    # Spawned, not forked: numba and OpenCV hold threads.
-    with multiprocessing.get_context('spawn').Pool(
-        arguments.workers, _start_worker, (out, arguments.assets)
-    ) as pool:
-        yield from pool.imap_unordered(_make_one, plans)
+    with _Report(clips, clips - missing) as report, cluster as client:
+        for shard, content in _made(client, left, plan, assets_folder, version):
+            write_whole(out / shard.name, content)
+            report.add(shard.end - shard.first, len(content))
 
 
-_worker = {}
+def _made(client, shards, plan, assets_folder, version):
+    """Yield (shard, content) as they are finished; only a few are under way at a time."""
+    waiting, shard_of = iter(shards), {}
+    done = distributed.as_completed()
+
+    def submit():
+        shard = next(waiting, None)
+        if shard is not None:
+            # a key of its own for each call: the cluster may remember one from a broken run
+            future = client.submit(make_shard, plan, shard, assets_folder, version, pure=False)
+            shard_of[future] = shard
+            done.add(future)
+
+    for _ in range(SUBMITTED_PER_WORKER * len(client.scheduler_info(n_workers=-1)['workers'])):
+        submit()
+    for future in done:
+        shard = shard_of.pop(future)
+        content = _result(future, shard)
+        future.release()
+        submit()
+        yield shard, content
 
 
-def _start_worker(out: Path, assets):
-    import cv2
+def _result(future, shard):
+    try:
+        return future.result()
+    except Cs3dError:
+        raise
+    except distributed.scheduler.KilledWorker as error:
+        raise Cs3dError(
+            '{}: the workers that made it died one after the other; have they memory enough, 1 GB '
+            'each? Finished shards are kept ({})'.format(shard.name, error)
+        ) from error
+    except Exception as error:  # a worker's edge: whatever broke there
+        raise Cs3dError(
+            '{} cannot be made: {}: {}; do the workers have this package, with the same '
+            'Python?'.format(shard.name, type(error).__name__, error)
+        ) from error
 
-    cv2.setNumThreads(1)
-    _worker.update(out=out, studio=Studio(assets))
+
+@contextlib.contextmanager
+def local_workers(count: int):
+    """Yield a client of worker processes on this machine, one thread each; ends them."""
+    with (
+        distributed.LocalCluster(
+            n_workers=count,
+            threads_per_worker=1,
+            host='127.0.0.1',
+            dashboard_address='127.0.0.1:0',  # any free port: without, it would claim 8787
+            memory_limit=0,  # no worker is ended for it
+            silence_logs=logging.CRITICAL,  # errors come back to us and are told once
+        ) as cluster,
+        distributed.Client(cluster) as client,
+    ):
+        yield client
 
 
-def _make_one(plan: ClipPlan) -> dict:
-    studio = _worker['studio']
-    write_clip(_worker['out'] / plan.file, studio.make(plan))
-    return studio.entry(plan)
-
-
-def _refuse_other_seed(out: Path, seed: int):
-    manifest = out / 'manifest.json'
-    if manifest.is_file():
-        found = json.loads(manifest.read_text()).get('seed')
-        if found != seed:
+@contextlib.contextmanager
+def remote_workers(address: str):
+    """Yield a client of a scheduler's workers; Cs3dError if there are none in time."""
+    try:
+        parse_host_port(parse_address(address)[1])  # Client hangs on a port that is no number
+        client = distributed.Client(address, timeout=SCHEDULER_TIMEOUT_S)
+    except (OSError, ValueError, TypeError) as error:
+        raise Cs3dError(
+            'no scheduler answers at {} within {:.0f} s: is `dask scheduler` running there, and '
+            'the address like tcp://host:8786? ({})'.format(address, SCHEDULER_TIMEOUT_S, error)
+        ) from error
+    with client:
+        try:
+            client.wait_for_workers(1, timeout=WORKERS_TIMEOUT_S)
+        except TimeoutError as error:
             raise Cs3dError(
-                '{}: made with seed {}, not {}: take that seed or another folder'.format(
-                    manifest, found, seed
+                'the scheduler at {} has no workers: start some by `dask worker {}`'.format(
+                    address, address
                 )
-            )
+            ) from error
+        yield client
+
+
+class _Report:
+    """Progress on a terminal, or a line now and then where there is none."""
+
+    def __init__(self, total, done):
+        columns = TextColumn('clips'), BarColumn(), MofNCompleteColumn()
+        self._progress = Progress(*columns, TextColumn('{task.fields[note]}'))
+        self._bar = self._progress.add_task('', total=total, completed=done, note='')
+        self._total, self._before, self._done = total, done, done
+        self._began = self._said = time.monotonic()
+        self._bytes = 0
+
+    def __enter__(self):
+        if self._progress.console.is_terminal:
+            self._progress.start()
+        return self
+
+    def __exit__(self, *_):
+        self._progress.stop()
+
+    def add(self, clips, size):
+        self._done += clips
+        self._bytes += size
+        now = time.monotonic()
+        rate = (self._done - self._before) / (now - self._began)
+        note = '{:.2f} clips/s, {:.1f} MB, ETA {}'.format(
+            rate, self._bytes * 1e-6, _clock((self._total - self._done) / rate)
+        )
+        self._progress.update(self._bar, completed=self._done, note=note)
+        if self._progress.console.is_terminal:
+            return
+        if now - self._said > SAY_EVERY_S or self._done >= self._total:
+            print('{}/{} clips, {}'.format(self._done, self._total, note), flush=True)
+            self._said = now
+
+
+def _clock(seconds):
+    return '{}:{:02d}:{:02d}'.format(*(int(seconds) // k % m for k, m in _CLOCK))
+
+
+_CLOCK = (3600, 1 << 30), (60, 60), (1, 60)
+
+
+def _claim(out, plan, skins, version):
+    """Write down what the folder's set is made of; refuse a folder of another one."""
+    wanted = {
+        'schema': SCHEMA,
+        'seed': plan.seed,
+        'size': [plan.width, plan.height],
+        'without': sorted(plan.without),
+        'conditions': list(plan.conditions),
+        'skins': {split: list(own) for split, own in skins.items()},
+        'world': version,
+    }
+    path = out / 'set.json'
+    if path.exists():
+        found = _read_claim(path)
+        for key, value in wanted.items():
+            if found.get(key) != value:
+                raise DataError(
+                    '{} is of another set ({} {}, now {}): take what made it, or another '
+                    'folder'.format(path, key, found.get(key), value)
+                )
+        return
+    if any(out.glob('*.h5')):
+        raise DataError('{} holds shards but no set.json: take another folder'.format(out))
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError('{} cannot be made: {}'.format(out, error)) from error
+    about = {**wanted, 'version': __version__, 'licences': LICENCES}
+    write_whole(path, (json.dumps(about, indent=1) + '\n').encode())
+
+
+def _read_claim(path):
+    try:
+        return dict(json.loads(path.read_text()))
+    except (OSError, ValueError, TypeError) as error:
+        raise DataError(
+            '{} does not tell what set this is ({}): take another folder'.format(path, error)
+        ) from error
+
+
+def _size(text):
+    found = re.fullmatch(r'(\d+)x(\d+)', text)
+    if not found or not all(64 <= int(side) <= 2048 for side in found.groups()):
+        raise argparse.ArgumentTypeError(
+            'WIDTHxHEIGHT of 64 to 2048 pixels, as 346x260, not {!r}'.format(text)
+        )
+    return tuple(int(side) for side in found.groups())
+
+
+def _count(text):
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError('a whole number above 0, not {!r}'.format(text))
+    return int(text)
+
+
+def parser() -> argparse.ArgumentParser:
+    """Return the command line."""
+    p = argparse.ArgumentParser(prog='python -m training.synthesize', description=__doc__)
+    p.add_argument('--out', type=Path, required=True, metavar='DIR', help='folder of the set')
+    p.add_argument('--clips', type=_count, required=True, metavar='N')
+    p.add_argument('--seed', type=int, default=1, metavar='S')
+    p.add_argument('--size', type=_size, default=(346, 260), metavar='WxH', help='of the sensor')
+    p.add_argument(
+        '--without',
+        nargs='+',
+        default=[],
+        metavar='INGREDIENT',
+        help='parts of the world to leave out (training/data/world.py)',
+    )
+    p.add_argument(
+        '--conditions',
+        nargs='+',
+        choices=list(CONDITIONS),
+        default=list(CONDITIONS),
+        metavar='NAME',
+        help='out of {}; all by default'.format(', '.join(CONDITIONS)),
+    )
+    workers = p.add_mutually_exclusive_group()
+    workers.add_argument(
+        '--workers', type=_count, default=os.cpu_count(), metavar='W', help='local processes'
+    )
+    workers.add_argument('--scheduler', metavar='ADDRESS', help='of a dask cluster to use instead')
+    p.add_argument('--assets', metavar='FOLDER', help='of the face and its skins, on the workers')
+    return p
 
 
 def main(arguments: list | None = None) -> int:
     """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog='python -m training.synthesize', description=__doc__)
-    parser.add_argument('--out', required=True, help='folder of the data set')
-    parser.add_argument('--clips', type=int, required=True)
-    parser.add_argument('--seed', type=int, default=1)
-    parser.add_argument('--workers', type=int, default=os.cpu_count(), help='processes')
-    parser.add_argument(
-        '--assets',
-        help='folder of ict_facekit/ and skins/ (default: $CS3D_ASSETS, else ../shared/data)',
+    options = parser().parse_args(arguments)
+    # kept in the world's order: the order of words on a command line is to change nothing
+    conditions = tuple(name for name in CONDITIONS if name in options.conditions)
+    plan = SetPlan(options.seed, *options.size, tuple(sorted(options.without)), conditions)
+    cluster = (
+        remote_workers(options.scheduler) if options.scheduler else local_workers(options.workers)
     )
-    options = parser.parse_args(arguments)
     try:
-        synthesize(options)
+        _check(plan)
+        synthesize(plan, options.out, options.clips, cluster, options.assets)
     except Cs3dError as error:
         print(error, file=sys.stderr)
         return 1
@@ -274,6 +304,15 @@ def main(arguments: list | None = None) -> int:
         print('stopped; the same command goes on from here', file=sys.stderr)
         return 130
     return 0
+
+
+def _check(plan):
+    if plan.seed < 0:
+        raise Cs3dError('--seed must not be negative, got {}'.format(plan.seed))
+    try:
+        plan.ingredients  # noqa: B018
+    except ValueError as error:
+        raise Cs3dError('--without: {}'.format(error)) from error
 
 
 if __name__ == '__main__':

@@ -4,7 +4,7 @@ import errno
 import os
 import pickle
 import threading
-from concurrent.futures import ProcessPoolExecutor
+from concurrent.futures import ProcessPoolExecutor, ThreadPoolExecutor
 from dataclasses import replace
 from multiprocessing import get_context
 
@@ -112,6 +112,13 @@ def test_new_shards_of_a_growing_set_are_taken_in(clips, tmp_path):
 
 def read_all(clip_set):
     return [len(clip_set[index].events) for index in range(len(clip_set))]
+
+
+def test_threads_write_at_once(clips, tmp_path):
+    paths = [tmp_path / '{}.h5'.format(k) for k in range(6)]
+    with ThreadPoolExecutor(6) as pool:
+        list(pool.map(write_shard, paths, [clips] * 6))
+    assert len({path.read_bytes() for path in paths}) == 1
 
 
 def test_threads_share_a_set(folder, clips):

@@ -9,6 +9,7 @@ A shard is an HDF5 file of whole clips: ``entries`` holds what is known of each 
 import contextlib
 import json
 import os
+import uuid
 from dataclasses import dataclass, fields
 from pathlib import Path
 
@@ -84,7 +85,7 @@ def write_shard(path: str | Path, clips) -> int:
     path : str or Path
         Ends in .h5.
     clips : iterable of RecordedClip
-        At least one. Packed one by one; the packed shard stays in memory until it is whole.
+        At least one. The packed shard stays in memory until it is whole.
 
     Raises
     ------
@@ -93,9 +94,18 @@ def write_shard(path: str | Path, clips) -> int:
     DataError
         If the file cannot be written, as on a full disk. What was there before is kept.
     """
-    path, entries = Path(path), []
-    # In memory, as HDF5 has no way out of a file that it can neither write to nor close.
-    with h5py.File(path.name, 'w', driver='core', backing_store=False, libver='v110') as shard:
+    shard = pack_shard(clips)
+    write_whole(Path(path), shard)
+    return len(shard)
+
+
+def pack_shard(clips) -> bytes:
+    """Return the content of a shard of clips, which are taken one by one; same errors."""
+    entries = []
+    # In memory, as HDF5 has no way out of a file that it can neither write to nor close; by a name
+    # of its own, as two threads must not open one.
+    name = str(uuid.uuid4())
+    with h5py.File(name, 'w', driver='core', backing_store=False, libver='v110') as shard:
         for clip in clips:
             _check_clip(clip)
             _write_clip(shard.create_group(str(len(entries))), clip)
@@ -111,9 +121,7 @@ def write_shard(path: str | Path, clips) -> int:
             action_units=np.bytes_(json.dumps(list(ACTION_UNITS))),
         )
         shard.flush()
-        image = shard.id.get_file_image()
-    write_whole(path, image)
-    return len(image)
+        return shard.id.get_file_image()
 
 
 def write_whole(path: Path, content: bytes):

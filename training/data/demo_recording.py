@@ -17,8 +17,9 @@ from cs3d_ros.events.recordings import write_recording
 from cs3d_ros.simulator.pixel import PixelSettings
 from training.data.looks import draw_look
 from training.data.performance import FRAME_RATE_HZ, Segment, act_out
+from training.data.plan import SetPlan
 from training.data.scene import record
-from training.synthesize import LICENCES, Studio, segment_entry, split_skins
+from training.data.studio import LICENCES, Studio, segment_entry
 
 SENSOR = (240, 180)  # of the DAVIS240; small, so that the file is
 FACE_PX = 118.0
@@ -35,9 +36,9 @@ THRESHOLD = 0.25  # keeps the file below 3 MB
 def make(seed: int, assets=None) -> tuple:
     """Return (events of the recording, its ground truth as a dict)."""
     width, height = SENSOR
-    studio = Studio(assets, width, height)
+    studio = Studio(SetPlan(width=width, height=height), assets)
     rng = np.random.default_rng([seed, 9])
-    look = draw_look('demo', split_skins(studio.model.assets.skins)['test'], studio.model, rng)
+    look = draw_look('demo', studio.skins['test'], studio.model, rng)
     act = act_out(list(TIMELINE), DURATION_S, [], rng)
     scene = studio.stage.set_up(look, act, rng, face_px=FACE_PX)
     scene = replace(scene, pixels=PixelSettings(THRESHOLD, THRESHOLD), gamma=1.0)
