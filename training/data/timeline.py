@@ -22,7 +22,7 @@ SEQUENCE_S, SEQUENCE_APEX_S = 10.0, 0.9  # at most: sequences, and the apexes in
 # Source: CASME II takes expressions below 0.5 s in all or 0.26 s of onset (Yan et al., PLoS ONE
 # 9, 2014, and J. Nonverbal Behavior 37, 2013).
 MICRO_S, MICRO_RISE_S, MICRO_REST_S = (0.17, 0.48), 0.25, (0.5, 1.1)
-CUT_IN_SHARE, CUT_CLIP_S = 0.12, 1.2  # of expressive clips; what is left of them at least
+CUT_IN_SHARE, CUT_CLIP_S = 0.12, 1.6  # of expressive clips; what is left of them at least
 LEAST_STILL = 0.35  # to which rests and apexes shrink before all else does
 
 
