@@ -23,16 +23,17 @@ from training.data.corpora.align import STEADY_S, find_landmarks, smoothed
 from training.data.corpora.facemesh import FaceMesh
 from training.data.looks import draw_look
 from training.data.performance import act_out
+from training.data.plan import SetPlan
 from training.data.scene import record
+from training.data.studio import Studio
 from training.data.timeline import Segment
 from training.data.world import ACTED, Condition, Ingredients
-from training.synthesize import Studio, split_skins
 
 CELLS = 56  # a side; the grid of the trial whose figures docs/synthetic-data.md repeats
 SATURATED = 4  # net events of a cell within a period: an event frame of step 32 is at its end
 PRESET = 'clean'
 ONSET_S = 0.5  # taken where the video is busiest, if no onset is given
-RENDERED_ONSET_S = (1.0, 1.45)
+RENDERED_START_S = 1.0  # of the onset, which lasts as long as the real one
 MOUTH_REACH, EYE_REACH = 0.5, 0.36  # radii in eye distances
 FRAMES_SHOWN = 5
 SEED = 11
@@ -205,10 +206,9 @@ def watch_rendered(
     preset : str
     """
     rng = np.random.default_rng([SEED, number])
-    skins = split_skins(studio.model.assets.skins)['train']
-    look = draw_look('person {}'.format(number), skins, studio.model, rng)
-    start_s, apex_s = RENDERED_ONSET_S
-    segment = Segment(expression, '', start_s, apex_s, apex_s + 1.2, apex_s + 1.7)
+    look = draw_look('person {}'.format(number), studio.skins['train'], studio.model, rng)
+    apex_s = RENDERED_START_S + (like.onset_ns[1] - like.onset_ns[0]) * 1e-9
+    segment = Segment(expression, '', RENDERED_START_S, apex_s, apex_s + 1.2, apex_s + 1.7)
     act = act_out([segment], apex_s + 2.2, [], rng, ingredients=ingredients)
     face_px = float(np.median([face_square(box_of_landmarks(m)).side for m in like.landmarks]))
     condition = Condition('beside a real face', face_px=(face_px, face_px), pose_deg=(4, 3, 2))
@@ -222,7 +222,7 @@ def watch_rendered(
     scene = next(scene for scene in scenes if scene.gamma != 1.0)
     scene = replace(scene, pixels=PRESETS[preset])
     events, truth = record(studio.stage, scene, act, rng)
-    onset = tuple(int(s * 1e9) for s in RENDERED_ONSET_S)
+    onset = tuple(int(s * 1e9) for s in (RENDERED_START_S, apex_s))
     return Watched(look.identity, events, truth.t_ns, truth.landmarks, onset)
 
 
@@ -326,7 +326,8 @@ def main(arguments: list | None = None) -> int:
     try:
         ingredients = Ingredients().without(*options.without)
         real = watch_video(options.video, options.onset, options.preset)
-        studio = Studio(options.assets, real.events.width, real.events.height)
+        sensor = SetPlan(width=real.events.width, height=real.events.height)
+        studio = Studio(sensor, options.assets)
         rendered = [
             watch_rendered(studio, options.expression, real, k, ingredients, options.preset)
             for k in range(max(1, options.people))
