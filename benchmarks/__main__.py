@@ -1,10 +1,11 @@
 """Run every benchmark: ``make bench``."""
 
-from benchmarks import chain, decoding, ros_throughput
+from benchmarks import chain, decoding, ros_throughput, simulator
 from benchmarks.measure import machine
 
 if __name__ == '__main__':
     print(machine())
     decoding.main()
+    simulator.main()
     chain.main()
     ros_throughput.main()

@@ -9,62 +9,18 @@ at most once.
 from libc.math cimport fabs
 from libc.stdint cimport uint8_t
 
-cdef extern from *:
-    """
-    #include <stdint.h>
-    #include <string.h>
+cdef extern from "_lanes.h" nogil:
+    double cs3d_log(double)
+    double cs3d_exp_of_minus(double)
+    double cs3d_light_of(float, float)
+    void cs3d_levels(Py_ssize_t, const double *, double *)
+    void cs3d_low_pass(Py_ssize_t, double, const float *, const float *, const double *,
+                       const double *, const double *, double *)
+    void cs3d_sink(Py_ssize_t, double, const float *, const float *, const float *,
+                   const float *, double *)
+    void cs3d_look(Py_ssize_t, const double *, const double *, const double *, const double *,
+                   const double *, const double *, const double *, const double *, uint8_t *)
 
-    /* libm's log and exp, which no compiler vectorises without giving up IEEE rules elsewhere. */
-
-    static inline double cs3d_log(double x) /* x >= 1 */
-    {
-        const double two52 = 4503599627370496.0;
-        uint64_t bits, exponent;
-        double e, m, s, z;
-        memcpy(&bits, &x, 8);
-        exponent = (bits - 0x3fe6a09e667f3bcdULL) >> 52; /* so that the rest is about 1 */
-        bits -= exponent << 52;
-        memcpy(&m, &bits, 8);
-        bits = exponent | 0x4330000000000000ULL;
-        memcpy(&e, &bits, 8);
-        s = (m - 1.0) / (m + 1.0); /* log m = 2 artanh s, |s| <= 0.172 */
-        z = s * s;
-        z = s + s * z * (1. / 3 + z * (1. / 5 + z * (1. / 7 + z * (1. / 9 + z * (1. / 11
-            + z * (1. / 13 + z * (1. / 15 + z * (1. / 17 + z * (1. / 19)))))))));
-        return (e - two52) * 0.6931471805599453 + 2.0 * z;
-    }
-
-    static inline double cs3d_exp_of_minus(double x) /* 0 <= x <= 700; right to 3e-13 */
-    {
-        const double shift = 6755399441055744.0; /* 1.5 * 2^52: leaves an integer in low bits */
-        double n = shift - x * 1.4426950408889634, r, scale;
-        uint64_t bits;
-        memcpy(&bits, &n, 8);
-        n -= shift;
-        r = (-x - n * 0.6931471803691238) - n * 1.9082149292705877e-10; /* ln 2 in two parts */
-        bits = (bits + 1023) << 52;
-        memcpy(&scale, &bits, 8);
-        r = 1 + r * (1 + r * (1. / 2 + r * (1. / 6 + r * (1. / 24 + r * (1. / 120 + r * (1. / 720
-            + r * (1. / 5040 + r * (1. / 40320 + r * (1. / 362880 + r / 3628800)))))))));
-        return r * scale;
-    }
-
-    static inline float cs3d_at_most(float value, float highest) /* both >= 0 */
-    {
-        int32_t a, b; /* whose order is that of the floats; gcc vectorises no min of floats */
-        memcpy(&a, &value, 4);
-        memcpy(&b, &highest, 4);
-        a = a < b ? a : b;
-        memcpy(&value, &a, 4);
-        return value;
-    }
-    """
-    double cs3d_log(double) noexcept nogil
-    double cs3d_exp_of_minus(double) noexcept nogil
-    float cs3d_at_most(float, float) noexcept nogil
-
-DEF LINEAR_BELOW_DN = 20.0  # below it the logarithm gives way to a line (v2e, section 4.2)
-DEF LINEAR_SLOPE = 0.14978661367769955  # ln(20) / 20 per DN
 DEF SOLVED_NS = 0.05  # a twentieth of the resolution of the times
 
 cdef enum:
@@ -81,13 +37,6 @@ cdef struct Curve:  # contrast that a pixel gathers between two frames, if its r
     double turn_is  # its value there
     double end  # offset of the frame to come
     double end_is
-
-
-cdef inline double level_of(double dn) noexcept nogil:
-    """Return ln(DN), continued by a line through 0 below 20 DN."""
-    cdef double bright = dn if dn > LINEAR_BELOW_DN else LINEAR_BELOW_DN
-    cdef double value = cs3d_log(bright)
-    return value if dn > LINEAR_BELOW_DN else dn * LINEAR_SLOPE
 
 
 cdef inline double gone_after(double x) noexcept nogil:
@@ -176,38 +125,6 @@ cdef inline double next_crossing(const Curve *curve, double t, double t_is, doub
     return -1.0
 
 
-cdef inline double light_of(float before, float after) noexcept nogil:
-    """Return by which light the low pass goes between two frames.
-
-    What a pixel gathers of a straight line grows with the time, so that the bandwidth at the end
-    weighs twice that at the beginning; half as wrong as the mean, found by small steps.
-    """
-    return (before + 2.0 * after) * (1.0 / 3.0)
-
-
-cdef inline void low_pass(Py_ssize_t n, double rate, const float *glow, const float *next_glow,
-                          const double *level, const double *next_level, const double *before,
-                          double *after) noexcept nogil:
-    """Find the low-passed levels; ``rate`` is the span over the time constant of 1 DN."""
-    cdef double slow = min(rate, 17.5), x, left, light
-    cdef float brightest = <float>(700.0 / slow - DARK_DN)  # beyond, nothing is left anyway
-    cdef Py_ssize_t i
-    for i in range(n):
-        light = light_of(glow[i], next_glow[i])
-        left = cs3d_exp_of_minus(slow * (cs3d_at_most(<float>light, brightest) + DARK_DN))
-        x = rate * (light + DARK_DN)
-        after[i] = (next_level[i] + (before[i] - level[i]) * left
-                    - (next_level[i] - level[i]) * ((1.0 - left) / x))
-
-
-cdef inline void sink(Py_ssize_t n, double span, const float *dark, const float *lit,
-                      const float *glow, const float *next_glow, double *leak) noexcept nogil:
-    """Find by how much the references sink."""
-    cdef Py_ssize_t i
-    for i in range(n):
-        leak[i] = span * (dark[i] + lit[i] * 0.5 * (glow[i] + next_glow[i]))
-
-
 cdef inline void look(Py_ssize_t n, const double *level, const double *reference, const double *on,
                       const double *off, uint8_t *may_fire) noexcept nogil:
     """Mark the pixels that fire, without low pass and leak."""
@@ -216,23 +133,3 @@ cdef inline void look(Py_ssize_t n, const double *level, const double *reference
     for i in range(n):
         contrast = level[i] - reference[i]
         may_fire[i] = (contrast >= on[i]) | (contrast <= -off[i])
-
-
-cdef inline void look_closely(Py_ssize_t n, const double *level, const double *next_level,
-                              const double *before, const double *after, const double *reference,
-                              const double *on, const double *off, const double *leak,
-                              uint8_t *may_fire) noexcept nogil:
-    """Mark the pixels that may fire, by low-passed levels before and after.
-
-    A low-passed level that turns round in between does so where it meets the level, so that it
-    stays within the levels of both frames.
-    """
-    cdef double high, low
-    cdef bint turns
-    cdef Py_ssize_t i
-    for i in range(n):
-        high, low = reference[i] + on[i] - leak[i], reference[i] - off[i]
-        turns = (level[i] - before[i]) * (next_level[i] - after[i]) < 0
-        may_fire[i] = (after[i] >= high) | (after[i] <= low) | turns & (
-            (level[i] >= high) | (level[i] <= low)
-            | (next_level[i] >= high) | (next_level[i] <= low))

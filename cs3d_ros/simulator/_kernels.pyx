@@ -14,8 +14,8 @@ from libc.stdlib cimport free, malloc, realloc
 from libc.string cimport memcpy, memset
 
 from cs3d_ros.simulator._curve cimport (
-    DARK_DN, Curve, cs3d_log, find_turn, level_of, light_of, look, look_closely, low_pass,
-    next_crossing, sink, value_at)
+    DARK_DN, Curve, cs3d_levels, cs3d_light_of, cs3d_log, cs3d_look, cs3d_low_pass, cs3d_sink,
+    find_turn, look, next_crossing, value_at)
 
 DEF CHUNK = 512  # pixels whose intermediate results stay in the first cache
 DEF DIGIT = 11  # bits of a pass of the sort: its counters stay in the first cache as well
@@ -111,8 +111,8 @@ cdef class PixelArray:
             self._set_aliases()
         self.expected_hz += n * settings.shot_noise_hz
         self.level_of_byte, self.glow_of_byte = np.empty(256), np.empty(256, np.float32)
+        cs3d_levels(256, &bytes_dn[0], &self.level_of_byte[0])
         for i in range(256):
-            self.level_of_byte[i] = level_of(bytes_dn[i])
             self.glow_of_byte[i] = <float>(bytes_dn[i] * self.light)
 
     cdef uint64_t stream(self, int purpose):
@@ -204,8 +204,7 @@ cdef class PixelArray:
             for i in range(self.count):
                 wrong += 0 if dn[i] >= -ROUNDING_DN and dn[i] <= highest else 1
             if not wrong:
-                for i in range(self.count):
-                    level[i] = level_of(0.5 * (dn[i] + fabs(dn[i])))
+                cs3d_levels(self.count, dn, level)
                 if self.needs_light():
                     for i in range(self.count):
                         glow[i] = <float>(0.5 * (dn[i] + fabs(dn[i])) * self.light)
@@ -335,19 +334,20 @@ cdef class PixelArray:
         for first in range(0, self.count, CHUNK):
             n = min(<Py_ssize_t>CHUNK, self.count - first)
             if self.is_filtered:
-                low_pass(n, self.rate * <double>span, &self.glow[first], &self.next_glow[first],
-                         &self.level[first], &self.next_level[first], &before[first], after)
+                cs3d_low_pass(n, self.rate * <double>span, &self.glow[first],
+                              &self.next_glow[first], &self.level[first],
+                              &self.next_level[first], &before[first], after)
             else:
                 memcpy(after, &self.next_level[first], n * sizeof(double))
             if self.has_leak:
-                sink(n, <double>span, &self.leak_dark[first], &self.leak_lit[first],
-                     &self.glow[first], &self.next_glow[first], leak)
+                cs3d_sink(n, <double>span, &self.leak_dark[first], &self.leak_lit[first],
+                          &self.glow[first], &self.next_glow[first], leak)
             else:
                 memset(leak, 0, n * sizeof(double))
             if self.is_filtered or self.has_leak:
-                look_closely(n, &self.level[first], &self.next_level[first], &before[first],
-                             after, &self.reference[first], &self.on[first], &self.off[first],
-                             leak, may_fire)
+                cs3d_look(n, &self.level[first], &self.next_level[first], &before[first], after,
+                          &self.reference[first], &self.on[first], &self.off[first], leak,
+                          may_fire)
             else:
                 look(n, after, &self.reference[first], &self.on[first], &self.off[first],
                      may_fire)
@@ -384,7 +384,7 @@ cdef class PixelArray:
         if self.has_leak:
             curve.leak = self.leak_between(i)
         if self.is_filtered:
-            curve.rate = self.rate * (light_of(self.glow[i], self.next_glow[i]) + DARK_DN)
+            curve.rate = self.rate * (cs3d_light_of(self.glow[i], self.next_glow[i]) + DARK_DN)
             curve.lag = self.filtered[i] - curve.level
         curve.end_is = after + curve.leak * curve.end
         find_turn(&curve)
