@@ -9,6 +9,7 @@ RUN = $(PYTHON) scripts/bootstrap.py run
 help:
 	@echo 'make demo                     a face, its events, /emotion: all of it over DDS, live'
 	@echo 'make demo VIDEO=face.mp4      the same from a video of a face'
+	@echo 'make demo WEBCAM=0             the same of what camera 0 sees, live, until Ctrl-C'
 	@echo 'make demo RECORDING=x.raw     the same from an event recording (.aedat4, .h5, .hdf5, .npz,'
 	@echo '                              .raw, .db3, .mcap, or the folder of a bag)'
 	@echo 'make test                     every test: parts, nodes over DDS, training, Python 3.6 and 3.8'
@@ -27,7 +28,8 @@ venv:
 
 demo:
 	$(BOOTSTRAP) venv
-	@$(RUN) cs3d demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(RECORDING),--recording '$(RECORDING)')
+	@$(RUN) cs3d demo $(if $(VIDEO),--video '$(VIDEO)') $(if $(RECORDING),--recording '$(RECORDING)') \
+		$(if $(WEBCAM),--webcam '$(WEBCAM)')
 
 test:
 	@$(PYTHON) scripts/run_tests.py $(if $(filter 0,$(TRAINING)),--no-training)

@@ -3,6 +3,7 @@ Events in, /emotion out: the whole graph, and a player where there is something 
 
     ros2 launch cs3d_ros fer.launch.py events:=/event_camera/events
     ros2 launch cs3d_ros fer.launch.py video:=face.mp4
+    ros2 launch cs3d_ros fer.launch.py webcam:=0
 
 `cs3d up` starts the same nodes with the same parameters where `launch` is not installed.
 """
@@ -15,6 +16,7 @@ from launch.actions import (
 )
 from launch.substitutions import LaunchConfiguration
 from launch_ros.actions import Node
+from launch_ros.parameter_descriptions import ParameterValue
 
 from cs3d_ros.nodes import bringup
 from launch import LaunchDescription
@@ -22,6 +24,7 @@ from launch import LaunchDescription
 ARGUMENTS = (
     ('recording', '', 'event recording, of any format, to play as a camera'),
     ('video', '', 'video to play as a camera would see it'),
+    ('webcam', '', 'number of a camera, to see live as an event camera would'),
     ('rate', '1.0', 'speed of playing'),
     ('loop', 'false', 'play again and again'),
     ('bundle', '', 'ONNX network; the one that the package ships by default'),
@@ -52,6 +55,7 @@ def start_nodes(context):
         is_true(given, 'power'),
         float(given['rate']),
         is_true(given, 'loop'),
+        given['webcam'],
     )
     actions = []
     if is_true(given, 'fastdds_profile'):
@@ -60,6 +64,11 @@ def start_nodes(context):
         ]
     for name, values in nodes.items():
         values['autostart'] = is_true(given, 'autostart')
+        # launch reads strings as YAML, of which a camera's number or a path may be another type
+        values = {
+            key: ParameterValue(value, value_type=str) if isinstance(value, str) else value
+            for key, value in values.items()
+        }
         actions.append(
             Node(
                 package='cs3d_ros',

@@ -19,8 +19,10 @@ import cs3d_ros
 from cs3d_ros import Cs3dError
 from cs3d_ros.events.recordings import READABLE
 from cs3d_ros.nodes import parameters
+from cs3d_ros.simulator import camera_index
 
 END_S = 5.0  # that a node has to end by itself; then it is terminated, then killed
+WEBCAM_HELP = 'camera of this number, 0 and up, as an event camera would see it, live'
 PROFILE_VARIABLES = ('FASTRTPS_DEFAULT_PROFILES_FILE', 'FASTDDS_DEFAULT_PROFILES_FILE')
 
 
@@ -188,7 +190,12 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     if args.params and not os.path.isfile(args.params):
         raise BringupError('{} is not there: is the path of --params right?'.format(args.params))
     nodes = nodes_for(
-        args.recording or args.video, args.bundle, not args.no_power, args.rate, args.loop
+        args.recording or args.video,
+        args.bundle,
+        not args.no_power,
+        args.rate,
+        args.loop,
+        args.webcam,
     )
     remappings = {'events': args.events} if args.events else {}
     stop = threading.Event()
@@ -213,6 +220,7 @@ def nodes_for(
     power: bool = True,
     rate: float = 1.0,
     loop: bool = False,
+    webcam: Optional[str] = None,
 ) -> Dict[str, Dict[str, Any]]:
     """
     Return the nodes of a whole graph and what they are given beyond the defaults.
@@ -227,6 +235,8 @@ def nodes_for(
         Whether there is a power node.
     rate, loop
         Of the player.
+    webcam : str, optional
+        Number of a camera, or a video file or folder of images that stands for one, to see live.
     """
     bundles = {'bundle': os.path.abspath(bundle)} if bundle else {}
     nodes = {'preprocessing': dict(bundles), 'inference': dict(bundles)}
@@ -236,6 +246,9 @@ def nodes_for(
         nodes['player'] = {'path': os.path.abspath(source), 'rate': rate, 'loop': loop}
         if rate < 1:  # silence of the host's clock is not that of the slowed sensor
             nodes['preprocessing']['idle_ms'] = 0.0
+    if webcam:
+        is_file = camera_index(webcam) is None
+        nodes['webcam'] = {'source': os.path.abspath(webcam) if is_file else webcam}
     return nodes
 
 
@@ -249,6 +262,7 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
         '--recording', metavar='FILE', help='play it ({}) as a camera'.format(READABLE)
     )
     source.add_argument('--video', metavar='FILE', help='play the events that a camera would see')
+    source.add_argument('--webcam', metavar='N', help=WEBCAM_HELP)
     parser.add_argument('--rate', type=float, default=1.0, help='speed of playing (%(default)s)')
     parser.add_argument('--loop', action='store_true', help='play again and again')
     parser.add_argument('--bundle', metavar='ONNX', help='network; the shipped one by default')

@@ -29,20 +29,22 @@ from cs3d_ros.nodes import bringup
 from cs3d_ros.nodes.observer import PERIOD_NS, Observer
 from cs3d_ros.nodes.terminal import open_view
 from cs3d_ros.power import TOTAL
-from cs3d_ros.simulator import open_source
+from cs3d_ros.simulator import camera_index, open_frames, open_source
 
 SHIPPED = os.path.join(os.path.dirname(os.path.abspath(cs3d_ros.__file__)), 'models', 'demo_face')
 LINGER_S = 1.0  # after the last event: still periods become frames a quarter of a second late
 START_S = 30.0  # for four processes to start and find each other; then, to say anything new
 REFRESH_S = 0.1
+LIVE_S = 600.0  # of a camera: what is seen is kept for the film, 1 MB a second
 HIGHEST_DOMAIN = 101  # above it, ports fall among those that Linux hands out to anyone
 
 
 def main(argv: Optional[Sequence[str]] = None) -> int:
     """Run ``cs3d demo``; return the exit status."""
     args = _parser().parse_args(argv)
-    source = args.recording or args.video or SHIPPED + '.aedat4'
-    with open_source(source):  # what is wrong with it is said before anything starts
+    source = args.webcam or args.recording or args.video or SHIPPED + '.aedat4'
+    # What is wrong with it is said before anything starts.
+    with open_frames(source) if args.webcam else open_source(source):
         pass
     try:
         os.makedirs(args.out, exist_ok=True)
@@ -53,9 +55,11 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     os.environ.setdefault('ROS_LOG_DIR', os.path.join(os.path.abspath(args.out), 'log'))
     os.environ.setdefault('ROS_AUTOMATIC_DISCOVERY_RANGE', 'LOCALHOST')
     os.environ.update(bringup.ros_environment())
-    observer = watch(source, args.bundle, os.path.join(args.out, 'nodes.log'))
-    truth = read_truth(source, observer.start_ns)
+    observer = watch(source, args.bundle, os.path.join(args.out, 'nodes.log'), bool(args.webcam))
+    truth = [] if args.webcam else read_truth(source, observer.start_ns)
     title = os.path.basename(os.path.abspath(source))
+    if camera_index(source) is not None:
+        title = 'camera {}'.format(camera_index(source))
     timeline = os.path.join(args.out, 'timeline.png')
     draw_timeline(timeline, timeline_rows(observer), observer.classes, truth, title)
     film = os.path.join(args.out, 'demo.mp4')
@@ -64,10 +68,17 @@ def main(argv: Optional[Sequence[str]] = None) -> int:
     return 0
 
 
-def watch(source: str, bundle: Optional[str], log: str) -> Observer:
-    """Play a source through the graph; return what was to be seen, once it is at its end."""
-    nodes = bringup.nodes_for(source, bundle, power=True)
-    nodes['player']['wait_for'] = 2  # preprocessing, and we
+def watch(source: str, bundle: Optional[str], log: str, is_live: bool = False) -> Observer:
+    """
+    Play a source through the graph; return what was to be seen, once it is at its end.
+
+    A live one ends by Ctrl-C as well, and after ten minutes.
+    """
+    if is_live:
+        nodes = bringup.nodes_for(None, bundle, webcam=source)
+    else:
+        nodes = bringup.nodes_for(source, bundle)
+        nodes['player']['wait_for'] = 2  # preprocessing, and we
     rclpy.init(args=[], signal_handler_options=rclpy.signals.SignalHandlerOptions.NO)
     try:
         observer = Observer()
@@ -77,7 +88,11 @@ def watch(source: str, bundle: Optional[str], log: str) -> Observer:
         with bringup.Graph(
             nodes, environment=dict(os.environ), log=log
         ) as graph, open_view() as view:
-            _spin(executor, observer, graph, view)
+            try:
+                _spin(executor, observer, graph, view, LIVE_S if is_live else float('inf'))
+            except KeyboardInterrupt:
+                if not (is_live and observer.moments):
+                    raise
         observer.finish()
         observer.destroy_node()
     finally:
@@ -85,9 +100,10 @@ def watch(source: str, bundle: Optional[str], log: str) -> Observer:
     return observer
 
 
-def _spin(executor, observer: Observer, graph, view) -> None:
+def _spin(executor, observer: Observer, graph, view, longest_s: float = float('inf')) -> None:
     shown_s = ended_s = 0.0
     position, moved_s = None, time.monotonic()
+    end_s = moved_s + longest_s
     while not ended_s or not _has_settled(observer, ended_s):
         executor.spin_once(timeout_sec=0.05)
         now_s = time.monotonic()
@@ -96,14 +112,14 @@ def _spin(executor, observer: Observer, graph, view) -> None:
             graph.check()
             _check_statuses(observer)
             view.show(observer)
-        if not ended_s and observer.is_over:
+        if not ended_s and (observer.is_over or now_s > end_s):
             ended_s = now_s
         # How long it will take is not known of every recording: as long as it goes on.
         before, position = position, observer.position
         moved_s = now_s if position != before else moved_s
         if not ended_s and now_s - moved_s > START_S:
             raise bringup.BringupError(
-                'the player stands still for {:.0f} s: {}'.format(START_S, _words(observer))
+                'the source stands still for {:.0f} s: {}'.format(START_S, _words(observer))
             )
 
 
@@ -284,6 +300,7 @@ def _parser() -> argparse.ArgumentParser:
         '--recording', metavar='FILE', help='event recording ({})'.format(READABLE)
     )
     source.add_argument('--video', metavar='FILE', help='video of a face')
+    source.add_argument('--webcam', metavar='N', help=bringup.WEBCAM_HELP + '; Ctrl-C ends it')
     parser.add_argument('--bundle', metavar='ONNX', help='network; the shipped one by default')
     parser.add_argument('--out', default='demo_out', metavar='FOLDER', help='(%(default)s)')
     return parser

@@ -23,6 +23,7 @@ from cs3d_ros.nodes.event_input import EventInput
 
 PERIOD_NS = 33_333_333  # of the pictures: 30 per second
 DEPTH = 1000  # messages that may wait while a picture is drawn
+SENDERS = ('player', 'webcam')  # nodes of ours that publish events
 RATE_WINDOW = 15  # pictures over which the event rate shown is averaged
 
 
@@ -56,7 +57,7 @@ class Observer(Node):
     emotions : list of Emotion
         Every answer.
     is_over : bool
-        Whether the player is at the end, and what follows is silence.
+        Whether what sends is at the end, and what follows is silence.
     latencies_ms : list of float
         From the end of the period to the arrival of its answer here, until then.
     statuses : dict
@@ -130,8 +131,15 @@ class Observer(Node):
 
     @property
     def position(self) -> Optional[str]:
-        """Where the player is, in its own words; None before it said anything."""
-        return self.statuses.get('player', (0, '', {}))[2].get('position_s')
+        """Where what sends is, in its own words; None before it said anything."""
+        return next(
+            (
+                self.statuses[node][2].get('position_s')
+                for node in SENDERS
+                if node in self.statuses
+            ),
+            None,
+        )
 
     def finish(self) -> None:
         """Close the last period, if it holds events: no more will come."""
@@ -223,4 +231,4 @@ class Observer(Node):
             node = status.name.rsplit('/', 1)[-1]
             self.statuses[node] = level, status.message, values
             self.heard_s[node] = time.monotonic()
-            self.is_over |= node == 'player' and status.message == 'at the end'
+            self.is_over |= node in SENDERS and status.message == 'at the end'

@@ -10,6 +10,7 @@ import sys
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from cs3d_ros.events.recordings import READABLE
+from cs3d_ros.simulator import PRESETS
 
 ALWAYS = 'always'  # takes effect at once
 START = 'start'  # only given at start
@@ -106,6 +107,18 @@ _BUNDLE = Parameter(
     'bundle', '', 'ONNX bundle of the network; empty means the one that the package ships.'
 )
 
+_SENDING = (
+    Parameter('message_ms', 10.0, 'Sensor time per message.', 'ms', 0.1, 100.0),
+    Parameter('frame_id', 'event_camera', 'frame_id of the messages.'),
+    Parameter(
+        'message_type',
+        'event_array',
+        'What to send: dv_ros2_msgs/EventArray, or event_camera_msgs/EventPacket, which takes '
+        'a third of the bytes and whole microseconds.',
+        choices=('event_array', 'event_packet'),
+    ),
+)
+
 TABLES = {
     'player': (
         _AUTOSTART,
@@ -126,17 +139,44 @@ TABLES = {
             ALWAYS,
         ),
         Parameter('loop', False, 'Begin again at the end, with event times that go on.'),
-        Parameter('message_ms', 10.0, 'Sensor time per message.', 'ms', 0.1, 100.0),
         Parameter('wait_for', 1, 'Subscribers to wait for before the first message.', '', 0, 100),
-        Parameter('frame_id', 'event_camera', 'frame_id of the messages.'),
+    )
+    + _SENDING,
+    'webcam': (
+        _AUTOSTART,
+        _DIAGNOSTICS,
         Parameter(
-            'message_type',
-            'event_array',
-            'What to send: dv_ros2_msgs/EventArray, or event_camera_msgs/EventPacket, which takes '
-            'a third of the bytes and whole microseconds.',
-            choices=('event_array', 'event_packet'),
+            'source',
+            '0',
+            'Number of the camera; or a video file or folder of images in its place.',
         ),
-    ),
+        Parameter(
+            'fps',
+            0.0,
+            'Images per second of a folder of images; 0 for all else, which tells its times.',
+            'Hz',
+            0.0,
+            1e5,
+        ),
+        Parameter(
+            'width',
+            346,
+            'Width of the sensor, at most that of the picture, whose shape it has.',
+            'px',
+            32,
+            4096,
+        ),
+        Parameter('preset', 'ideal', 'Sensor that is simulated.', choices=tuple(PRESETS)),
+        Parameter(
+            'upsample',
+            0,
+            'Frames to make of each by optical flow; 0 makes as many as the motion needs, 1 none.',
+            '',
+            0,
+            16,
+        ),
+    )
+    + _SENDING,
     'preprocessing': (
         _AUTOSTART,
         _DIAGNOSTICS,

@@ -110,5 +110,8 @@ def _facts(observer: Observer) -> List[str]:
     if 'ms_per_inference' in engine:
         facts.append('{} ms per inference'.format(engine['ms_per_inference']))
     watts = observer.watts.get(TOTAL)
+    dropped = observer.statuses.get('webcam', (0, '', {}))[2].get('frames_dropped', '0')
+    if dropped != '0':
+        facts.append('{} frames dropped'.format(dropped))
     facts.append('{:.2f} W'.format(watts[-1]) if watts else 'no power meter')
     return facts

@@ -7,6 +7,7 @@ import pathlib
 import sys
 import time
 
+import cv2
 import numpy as np
 import pytest
 
@@ -32,6 +33,8 @@ BEST_EFFORT = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 
 # A second is long for tests, which learn from the nodes' reports what has come.
 PROMPT = {'diagnostics_s': 0.1}
+
+CLIP_FRAMES, CLIP_FPS = 13, 8.0  # slow, so that a busy machine keeps up
 
 _numbers = itertools.count()
 
@@ -218,3 +221,16 @@ def recording(tmp_path_factory):
     path = tmp_path_factory.mktemp('recording') / 'moving.npz'
     write_recording(str(path), parts, *SENSOR)
     return str(path)
+
+
+@pytest.fixture(scope='session')
+def clip(tmp_path_factory):
+    """Return the path of a video of a disc that swings for a second and a half."""
+    path = str(tmp_path_factory.mktemp('clip') / 'disc.avi')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), CLIP_FPS, (128, 96))
+    for index in range(CLIP_FRAMES):
+        picture = np.full((96, 128, 3), 60, np.uint8)
+        x = round(64 + 30 * np.sin(0.4 * index))
+        writer.write(cv2.circle(picture, (x, 48), 20, (200, 200, 200), -1))
+    writer.release()
+    return path

@@ -1,9 +1,12 @@
 import os
+import re
 import signal
 import subprocess
 import sys
 import time
 
+import cv2
+import numpy as np
 import pytest
 
 from cs3d_ros.nodes import bringup, demo
@@ -83,6 +86,7 @@ def test_node_that_does_not_end_is_killed(monkeypatch):
         (['up', '--params', 'missing.yaml'], 'missing.yaml is not there'),
         (['up', '--video', 'x', '--rate', '1000'], 'parameter rate must lie in 0.01 to 100 x'),
         (['demo', '--recording', 'missing.npz'], 'missing.npz is not there'),
+        (['demo', '--webcam', '97'], 'camera 97 does not open'),
     ],
 )
 def test_mistaken_options_start_nothing(arguments, words):
@@ -124,6 +128,30 @@ def test_demo_leaves_film_and_timeline(tmp_path, recording, bundle):
     assert '0 messages lost' in output
     assert (out / 'timeline.png').read_bytes().startswith(b'\x89PNG')
     assert (out / 'demo.mp4').read_bytes()[4:8] == b'ftyp'
+
+
+def test_demo_sees_a_webcam(tmp_path, clip, bundle):
+    out = str(tmp_path / 'out')
+    process = run_cs3d('demo', '--webcam', clip, '--bundle', bundle, '--out', out)
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert 'disc.avi: 1.' in output
+    assert {'demo.mp4', 'timeline.png'} <= set(os.listdir(out))
+
+
+def test_demo_of_a_webcam_ends_by_ctrl_c_with_all_that_was_seen(tmp_path, bundle):
+    path, out = str(tmp_path / 'long.avi'), str(tmp_path / 'out')
+    writer = cv2.VideoWriter(path, cv2.VideoWriter_fourcc(*'MJPG'), 15.0, (64, 48))
+    for index in range(15 * 60):
+        writer.write(np.full((48, 64, 3), 60 + 100 * (index % 2), np.uint8))
+    writer.release()
+    process = run_cs3d('demo', '--webcam', path, '--bundle', bundle, '--out', out)
+    while not re.match(' +[1-9][0-9.]+ s ', process.stdout.readline()):
+        assert process.poll() is None
+    process.send_signal(signal.SIGINT)
+    output = process.communicate(timeout=60)[0]
+    assert process.returncode == 0, output
+    assert {'demo.mp4', 'timeline.png'} <= set(os.listdir(out))
 
 
 def test_demo_plays_what_tells_no_duration(tmp_path, shared_data, bundle):

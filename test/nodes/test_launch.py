@@ -24,7 +24,7 @@ def test_every_argument_explains_itself():
 
 
 @pytest.mark.parametrize(
-    'option', ['recording', 'video', 'rate', 'loop', 'bundle', 'events', 'namespace']
+    'option', ['recording', 'video', 'webcam', 'rate', 'loop', 'bundle', 'events', 'namespace']
 )
 def test_launch_and_cs3d_up_take_the_same(option):
     assert option in [name for name, _, _ in declared()]
@@ -60,6 +60,10 @@ def test_arguments_are_declared(module):
 def test_player_comes_with_something_to_play(module):
     assert nodes_of(module) == ['preprocessing', 'inference', 'power']
     assert 'player' in nodes_of(module, video='face.mp4')
+
+
+def test_webcam_comes_with_a_camera_to_see(module):
+    assert 'webcam' in nodes_of(module, webcam='0')
 
 
 def test_power_can_be_left_out(module):

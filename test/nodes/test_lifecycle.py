@@ -34,18 +34,20 @@ def set_parameter(peer):
     return lambda node, name, value: peer.set_parameters(node, **{name: value})
 
 
-def settings_of(node, bundle, recording):
+def settings_of(node, bundle, recording, clip):
     settings = {'autostart': False}
     if node in ('preprocessing', 'inference'):
         settings['bundle'] = bundle
     if node == 'player':
         settings['path'] = recording
+    if node == 'webcam':
+        settings['source'] = clip
     return settings
 
 
 @pytest.mark.parametrize('node', NODES)
-def test_whole_life_can_be_lived_twice(start, change, state, bundle, recording, node):
-    graph = start(**{node: settings_of(node, bundle, recording)})
+def test_whole_life_can_be_lived_twice(start, change, state, bundle, recording, clip, node):
+    graph = start(**{node: settings_of(node, bundle, recording, clip)})
     assert state(node) == 'unconfigured'
     for _ in range(2):
         steps = []
@@ -57,8 +59,8 @@ def test_whole_life_can_be_lived_twice(start, change, state, bundle, recording, 
 
 
 @pytest.mark.parametrize('node', NODES)
-def test_node_ends_in_time_and_in_peace(peer, start, bundle, recording, node):
-    graph = start(**{node: dict(settings_of(node, bundle, recording), autostart=True)})
+def test_node_ends_in_time_and_in_peace(peer, start, bundle, recording, clip, node):
+    graph = start(**{node: dict(settings_of(node, bundle, recording, clip), autostart=True)})
     peer.wait(lambda: any(status[1] != 'not active' for status in peer.statuses.get(node, ())))
     process = graph.processes[node]
     process.send_signal(signal.SIGTERM)
