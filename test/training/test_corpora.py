@@ -161,6 +161,8 @@ def test_video_becomes_events_of_an_upright_face(tmp_path, shared_data, corpus, 
     square = face_square(Box(*np.median(truth.box, axis=0)))
     assert square[:3] == pytest.approx((55.5, 55.5, SIZE), abs=3)
     assert np.abs(truth.landmarks[:, 36:42, 1] - truth.landmarks[:, 42:48, 1]).mean() < 3
+    mouth_px = truth.landmarks[:, 54, 0] - truth.landmarks[:, 48, 0]
+    assert np.ptp(mouth_px) > 7  # the smile is in the landmarks
 
 
 @needs_networks
@@ -234,6 +236,21 @@ def test_files_that_do_not_fit_are_listed_with_their_reason(tmp_path, shared_dat
     assert 'img2.png does not open as an image' in found['torn']
     assert 'no such file' in found['line 11: lost.mp4']
     assert len(found) == 9
+
+
+@needs_networks
+def test_pictures_are_cut_between_start_and_end(tmp_path, pictures):
+    write_manifest(
+        pictures,
+        'pictures,anna,happy,10,0.3,0.8',
+        'pictures,anna,happy,10,1.1,',
+        header='path,subject,label,fps,start,end',
+    )
+    assert run('manifest', pictures, tmp_path / 'out') == 0
+    (clip,) = ClipSet(tmp_path / 'out')
+    assert clip.truth.t_ns.tolist() == [0, 100 * MS, 200 * MS, 300 * MS, 400 * MS]
+    assert clip.events.t[-1] <= 400 * MS
+    assert 'events need two pictures, found 1' in listed(tmp_path / 'out')['pictures']
 
 
 @needs_networks

@@ -209,6 +209,12 @@ def test_nefer_recording_that_does_not_fit_is_listed(tmp_path, lines, recordings
     assert said in reason(LAYOUTS['nefer'](tmp_path))
 
 
+def test_nefer_takes_the_recording_that_is_read_where_there_are_two(tmp_path):
+    lines = [('user_02', 'a_cd', 'f0.png', 'Fear')]
+    plant_nefer(tmp_path, lines, ['dat/a_cd.dat', 'raw/a.raw'])
+    assert [sample.name for sample in LAYOUTS['nefer'](tmp_path).samples] == ['raw/a.raw']
+
+
 def test_folder_without_videos_points_to_the_manifest(tmp_path):
     with pytest.raises(CorpusError, match=','.join(COLUMNS)):
         LAYOUTS['crema-d'](tmp_path)
@@ -258,7 +264,7 @@ def test_manifest_takes_a_part_of_a_long_recording(tmp_path):
         ('../outside.mp4,anna,happy,,,,', 'no such file below'),
         ('/etc/hostname,anna,happy,,,,', 'no such file below'),
         ('link.mp4,anna,happy,,,,', 'no such file below'),
-        ('a\0.mp4,anna,happy,,,,', 'no such file below'),
+        ('{}.mp4,anna,happy,,,,'.format('a' * 5000), 'no such file below'),
     ],
 )
 def test_manifest_line_that_does_not_fit_is_listed(tmp_path, line, said):
