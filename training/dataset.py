@@ -17,7 +17,7 @@ from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator
 from cs3d_ros.face import Box, face_square
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
-from training.data.clips import ClipSet, DataError
+from training.data.clips import ClipSet, DataError, Truth
 
 CLIP_FRAMES = 16
 LABELS = EXPRESSIONS + ('unchanged',)
@@ -87,6 +87,17 @@ def label_of(transitions, start_ns: int, end_ns: int) -> int | None:
         elif shown > HIDDEN:
             label = None
     return label
+
+
+def tells_windows(entry: dict, truth: Truth) -> bool:
+    """
+    Tell whether windows of a clip can be cut and labelled.
+
+    Real corpora may not know when their expression happens (no segments, though it is not neutral
+    all the time) or where the face is (NaN).
+    """
+    is_timed = bool(entry['segments']) or entry['label'] == NEUTRAL
+    return is_timed and bool(np.isfinite(truth.box).all())
 
 
 class Variation(NamedTuple):
@@ -311,6 +322,8 @@ class DataSet:
 
     def _add(self, clips, index):
         entry, truth = clips.entries[index], clips.truth(index)
+        if not tells_windows(entry, truth):
+            return
         read = partial(self._shelf.read, clips, index)
         transitions = transitions_of(entry['segments'])
         clip = Clip(read, truth.t_ns, truth.box, entry['identity'], transitions)

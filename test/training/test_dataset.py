@@ -1,3 +1,5 @@
+import dataclasses
+
 import numpy as np
 import pytest
 
@@ -274,3 +276,17 @@ def test_shelf_keeps_no_more_events_than_it_may(folder):
     shelf.read(clips, 2)
     assert shelf.read(clips, 1) is second
     assert shelf.read(clips, 0) == first and shelf.read(clips, 0) is not first
+
+
+@pytest.mark.parametrize('unknown', ['timing', 'box'])
+def test_clip_of_unknown_timing_or_place_gives_no_windows(folder, tmp_path, unknown):
+    clip = make_clip(0, 'train', 'real', 'happy', np.random.default_rng(0))
+    entry, truth = dict(clip.entry), clip.truth
+    if unknown == 'timing':
+        entry['segments'] = []
+    else:
+        truth = dataclasses.replace(truth, box=np.full_like(truth.box, np.nan))
+    write_shard(tmp_path / 'real.h5', [RecordedClip(entry, clip.events, truth)])
+    joined = DataSet([folder, tmp_path], 'train')
+    assert 'real' not in {each.identity for each in joined.clips}
+    assert len(joined.clips) == len(DataSet(folder, 'train').clips)
