@@ -55,7 +55,7 @@ def find_adfes(root: Path) -> Found:
             details={'view': view.lower()},
         )
 
-    return _read_each(root, list_files(root, VIDEO_SUFFIXES), read, 'adfes')
+    return _read_videos(root, read, 'adfes')
 
 
 def find_crema_d(root: Path) -> Found:
@@ -76,7 +76,7 @@ def find_crema_d(root: Path) -> Found:
             details={'sentence': sentence, 'level': level},
         )
 
-    return _read_each(root, list_files(root, VIDEO_SUFFIXES), read, 'crema-d')
+    return _read_videos(root, read, 'crema-d')
 
 
 def find_szu_emodage(root: Path) -> Found:
@@ -103,7 +103,7 @@ def find_szu_emodage(root: Path) -> Found:
             translated(words[0], 'szu-emodage'),
         )
 
-    return _read_each(root, list_files(root, VIDEO_SUFFIXES), read, 'szu-emodage')
+    return _read_videos(root, read, 'szu-emodage')
 
 
 def find_casme2(root: Path) -> Found:
@@ -127,34 +127,32 @@ def find_casme2(root: Path) -> Found:
     for path in sorted(root.rglob('sub*/*')):
         if path.is_dir():
             folders.setdefault((path.parent.name.lower(), path.name.lower()), []).append(path)
+    return _read_each(
+        read_xlsx(tables[0], CASME2_COLUMNS + (CASME2_EMOTION,)),
+        lambda row: _read_casme2(row, root, folders),
+        lambda row: 'sub{}/{}'.format(row['Subject'], row['Filename']),
+    )
 
-    def read(row):
-        subject = _subject_of(row['Subject'])
-        name = str(row['Filename'] or '').strip()
-        known = folders.get(('sub' + subject, name.lower()), [])
-        if not known:
-            raise MisfitError('there is no folder sub{}/{}'.format(subject, name))
-        names = {path.relative_to(root).as_posix(): path for path in known}
-        chosen = min(names, key=lambda each: 'crop' in each.lower())
-        folder = names[chosen]
-        return Sample(
-            folder,
-            chosen,
-            subject,
-            translated(str(row[CASME2_EMOTION] or ''), 'casme2'),
-            _casme2_timing(row, folder),
-            CASME2_FPS,
-            details={'action_units': str(row.get('Action Units') or '')},
-        )
 
-    samples, misfits = [], []
-    for row in read_xlsx(tables[0], CASME2_COLUMNS + (CASME2_EMOTION,)):
-        try:
-            samples.append(read(row))
-        except MisfitError as error:
-            listed = 'sub{}/{}'.format(row['Subject'], row['Filename'])
-            misfits.append(Misfit(listed, str(error)))
-    return Found(samples, misfits)
+def _read_casme2(row, root, folders):
+    subject = _subject_of(row['Subject'])
+    name = str(row['Filename'] or '').strip()
+    names = {
+        path.relative_to(root).as_posix(): path
+        for path in folders.get(('sub' + subject, name.lower()), [])
+    }
+    if not names:
+        raise MisfitError('there is no folder sub{}/{}'.format(subject, name))
+    chosen = min(names, key=lambda each: 'crop' in each.lower())
+    return Sample(
+        names[chosen],
+        chosen,
+        subject,
+        translated(str(row[CASME2_EMOTION] or ''), 'casme2'),
+        _casme2_timing(row, names[chosen]),
+        CASME2_FPS,
+        details={'action_units': str(row.get('Action Units') or '')},
+    )
 
 
 def _subject_of(value):
@@ -200,41 +198,33 @@ def find_nefer(root: Path) -> Found:
     for path in list_files(root, EVENT_SUFFIXES) + list_files(root, ('.dat',)):
         recordings.setdefault(path.stem.removesuffix('_cd'), path)
 
-    def read(key):
-        (user, recording), words = key, listed[key]
-        path = recordings.get(recording.removesuffix('_cd'))
-        if path is None:
-            raise MisfitError('there is no event recording of this name')
-        if path.suffix == '.dat':
-            raise MisfitError(
-                'DAT is not read: convert it with metavision_file_to_hdf5, or take its .raw file'
-            )
-        if len(words) != 1:
-            raise MisfitError('the table gives it several emotions: {}'.format(sorted(words)))
-        return Sample(
-            path,
-            path.relative_to(root).as_posix(),
-            user.removeprefix('user_'),
-            translated(words.copy().pop(), 'nefer'),
+    return _read_each(
+        sorted(listed), lambda key: _read_nefer(key, listed[key], root, recordings), '/'.join
+    )
+
+
+def _read_nefer(key, words, root, recordings):
+    user, recording = key
+    path = recordings.get(recording.removesuffix('_cd'))
+    if path is None:
+        raise MisfitError('there is no event recording of this name')
+    if path.suffix == '.dat':
+        raise MisfitError(
+            'DAT is not read: convert it with metavision_file_to_hdf5, or take its .raw file'
         )
+    if len(words) != 1:
+        raise MisfitError('the table gives it several emotions: {}'.format(sorted(words)))
+    return Sample(
+        path,
+        path.relative_to(root).as_posix(),
+        user.removeprefix('user_'),
+        translated(next(iter(words)), 'nefer'),
+    )
 
-    samples, misfits = [], []
-    for key in sorted(listed):
-        try:
-            samples.append(read(key))
-        except MisfitError as error:
-            misfits.append(Misfit('/'.join(key), str(error)))
-    return Found(samples, misfits)
 
-
-def _read_each(root, paths, read, corpus):
-    """Return what each file is, and say so where none is of the corpus."""
-    samples, misfits = [], []
-    for path in paths:
-        try:
-            samples.append(read(path))
-        except MisfitError as error:
-            misfits.append(Misfit(path.relative_to(root).as_posix(), str(error)))
+def _read_videos(root, read, corpus):
+    """Return what each video is, and say so where there is none."""
+    paths = list_files(root, VIDEO_SUFFIXES)
     if not paths:
         raise CorpusError(
             '{} holds no videos of {} ({}): is ROOT right? Any other layout goes through a '
@@ -242,6 +232,17 @@ def _read_each(root, paths, read, corpus):
                 root, corpus, ', '.join(VIDEO_SUFFIXES), ','.join(COLUMNS)
             )
         )
+    return _read_each(paths, read, lambda path: path.relative_to(root).as_posix())
+
+
+def _read_each(items, read, name_of):
+    """Return what each item is; those that do not fit under their names."""
+    samples, misfits = [], []
+    for item in items:
+        try:
+            samples.append(read(item))
+        except MisfitError as error:
+            misfits.append(Misfit(name_of(item), str(error)))
     return Found(samples, misfits)
 
 
