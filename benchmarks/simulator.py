@@ -64,8 +64,8 @@ def evlib_peer(frames):
     return work
 
 
-def eventcv_peer(frames, settings: PixelSettings):
-    """Return the work of eventcv, which linearises sRGB; without its upsampling."""
+def eventcv_peer(frames, settings: PixelSettings, upsample: str = 'off'):
+    """Return the work of eventcv, which linearises sRGB."""
     import eventcv
 
     stack = np.stack(frames)
@@ -75,7 +75,7 @@ def eventcv_peer(frames, settings: PixelSettings):
             eventcv.simulate(
                 stack,
                 fps=FPS,
-                upsample='off',
+                upsample=upsample,
                 pos_thres=settings.on_threshold,
                 neg_thres=settings.off_threshold,
                 sigma_thres=settings.threshold_sigma,
@@ -136,7 +136,7 @@ def main() -> None:
     rows.append(('clean, float32 frames', time_work(ours(floats, PRESETS['clean'])), None))
     clean = PRESETS['clean']._replace(on_threshold=ON, off_threshold=OFF)
     add_peer(rows, 'evlib', evlib_peer, frames)
-    add_peer(rows, 'eventcv', eventcv_peer, frames, clean)
+    add_peer(rows, 'eventcv, upsampling off', eventcv_peer, frames, clean)
     add_peer(rows, 'eventify-dvs, which keeps no state', eventify_peer, frames)
     title = 'Grey frames of {} x {} to events, {}'
     print_rates(title.format(WIDTH, HEIGHT, 'without noise'), 'frames/s', len(frames) - 1, rows)
@@ -144,7 +144,8 @@ def main() -> None:
     for name in ('noisy', 'davis346', 'imx636', 'low_light'):
         settings = PRESETS[name]
         rows.append((name, time_work(ours(frames, settings)), None))
-    add_peer(rows, 'eventcv', eventcv_peer, frames, PRESETS['noisy'])
+    add_peer(rows, 'eventcv, upsampling off', eventcv_peer, frames, PRESETS['noisy'])
+    add_peer(rows, 'eventcv', eventcv_peer, frames, PRESETS['noisy'], 'adaptive')
     print_rates(title.format(WIDTH, HEIGHT, 'with noise'), 'frames/s', len(frames) - 1, rows)
 
 

@@ -9,6 +9,7 @@ from cs3d_ros.events.batch import EventBatch
 from cs3d_ros.simulator import _kernels
 
 MIN_THRESHOLD = 0.01  # natural log; bounds the events of one frame, real thresholds lie above 0.1
+LOWEST_CUTOFF_HZ = 0.01  # below, what passes in a microsecond drowns in rounding
 BRIGHTEST_DN = 1e4  # highlights above white are light as well; far beyond is no picture any more
 MOST_AT_ONCE = 1 << 26  # events that noise and leak may add between two frames: 2 GB of them
 _NS = 1e-9
@@ -299,6 +300,12 @@ def linear_light(frame: np.ndarray) -> np.ndarray:
 
 
 def _check(settings):
+    if 0 < settings.cutoff_hz < LOWEST_CUTOFF_HZ:
+        raise ValueError(
+            'cutoff_hz must be 0, for no low pass, or at least {} Hz, got {}'.format(
+                LOWEST_CUTOFF_HZ, settings.cutoff_hz
+            )
+        )
     for name, (lowest, highest) in _RANGES.items():
         value = getattr(settings, name)
         if not lowest <= value <= highest:

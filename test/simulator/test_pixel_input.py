@@ -67,6 +67,7 @@ def test_events_of_one_frame_are_bounded():
         {'on_threshold': float('nan')},
         {'threshold_sigma': -0.1},
         {'cutoff_hz': -1.0},
+        {'cutoff_hz': 1e-3},
         {'cutoff_hz': float('inf')},
         {'refractory_us': -1.0},
         {'leak_rate_hz': -1.0},
