@@ -1,6 +1,6 @@
 """Run every benchmark: ``make bench``."""
 
-from benchmarks import chain, decoding, ros_throughput, simulator
+from benchmarks import chain, decoding, rendering, ros_throughput, simulator
 from benchmarks.measure import machine
 
 if __name__ == '__main__':
@@ -8,4 +8,5 @@ if __name__ == '__main__':
     decoding.main()
     simulator.main()
     chain.main()
+    rendering.main()
     ros_throughput.main()

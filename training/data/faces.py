@@ -13,7 +13,7 @@ from training.data.sheets import CASTER, SKIN_TEXELS, TWO_SIDED
 IDENTITY_SIGMA = 0.7  # sigma 1 on all modes gives caricatures; 0.6 to 0.8 looks ordinary
 MIN_DISPLACEMENT_MM = 0.02  # a blendshape leaves the vertices below it alone
 INNER_FRONT_MM = 60.0  # teeth and gums behind this are never seen
-BACK_NORMAL = -0.9  # skin that looks back further is not seen even at 60 degrees
+BACK_NORMAL = -0.8  # skin that looks back further is not seen at poses up to 53 degrees
 # Cells in which vertices are merged where nobody looks closely.
 CELL_MM = {'gums_tongue': 5.0, 'mouth_socket': 9.0, 'eye_socket_left': 6.0,
            'eye_socket_right': 6.0, 'sclera_left': 2.0, 'sclera_right': 2.0}  # fmt: skip

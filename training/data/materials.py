@@ -42,6 +42,8 @@ class Painter:
         self.position = _positions(model)  # (512, 512, 3) mm on the neutral head
         self.furrows = furrows(self.position)
         self.lips = _lips(model)  # masks of the upper and the lower
+        self._beard = _beard_mask(self.position)
+        self._lash_line = _lash_line(model, self.position)
 
     def tone(self, look: Look) -> float:
         """Return the albedo of a person's skin, its median over cheeks and nose."""
@@ -136,9 +138,9 @@ class Painter:
         hairs = strands(rng, SKIN_TEXELS, 0.4)
         skin = skin * (1 - brow) + brow * hair * (hairs if textured else 1.0)
         stubble = np.clip(0.75 + 0.35 * noise(rng, SKIN_TEXELS, 1.5), 0.0, 1.0)
-        beard = _beard_mask(place) * look.beard * stubble
+        beard = self._beard * look.beard * stubble
         skin = skin * (1 - beard) + beard * hair
-        skin *= 1 - 0.5 * _lash_line(self._model, place)
+        skin *= 1 - 0.5 * self._lash_line
         edge = (
             hairline_distance(place)
             + look.hairline_mm

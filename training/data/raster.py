@@ -1,21 +1,21 @@
 """
-The renderer's loops over pixels, compiled: triangles, edges, blending, strokes, exposure.
+The renderer's loops over pixels, compiled: triangles and their edges.
 
 Pixels are drawn once through their middles; those at an edge once more through four samples.
 """
 
-from math import ceil, floor, sqrt
+from math import ceil, floor
 
 import numpy as np
 from numba import njit
 
 from training.data.sheets import TWO_SIDED
 
+TILE_BITS = 3  # a tile is 8 px wide
 SAMPLES = 4  # of a pixel at an edge
 # A rotated grid: a slow edge along rows or columns passes its samples one by one.
 SAMPLE_X = (0.375, 0.875, 0.125, 0.625)
 SAMPLE_Y = (0.125, 0.375, 0.625, 0.875)
-CURVE_STEPS = 2047  # of the display's curve: its lines are within 1e-4 DN of it above 1 DN
 
 
 @njit(fastmath=True, cache=True, inline='always')
@@ -30,7 +30,7 @@ def _texel(atlas, u, v):
 
 
 @njit(fastmath=True, cache=True, inline='always')
-def _value(screen, atlas, a, b, c, w1, w2):
+def value_at(screen, atlas, a, b, c, w1, w2):
     w0 = np.float32(1.0) - w1 - w2
     u = w0 * screen[a, 5] + w1 * screen[b, 5] + w2 * screen[c, 5]
     v = w0 * screen[a, 6] + w1 * screen[b, 6] + w2 * screen[c, 6]
@@ -84,17 +84,22 @@ def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code
                         if near > depth[y, x]:
                             depth[y, x] = near
                             code[y, x] = material[t]
-                            value[y, x] = _value(screen, atlas, a, b, c, w1, w2)
+                            value[y, x] = value_at(screen, atlas, a, b, c, w1, w2)
                     w1 += ax1
                     w2 += ax2
     return count
 
 
 @njit(fastmath=True, cache=True)
-def mark_edges(depth, code, jump, slot, edges):
-    """Number the pixels beside which material or depth changes; return how many there are."""
+def mark_edges(depth, code, jump, slot, tiles):
+    """
+    Number the pixels beside which material or depth changes; return how many there are.
+
+    `tiles` tells for each 8 x 8 pixels whether there are any.
+    """
     height, width = depth.shape
-    slot[:] = -1
+    most = height * width // 3
+    slot[:], tiles[:] = -1, False
     near = np.float32(1.0) - jump
     for y in range(height - 1):
         for x in range(width - 1):
@@ -111,8 +116,8 @@ def mark_edges(depth, code, jump, slot, edges):
     count = 0
     for y in range(height):
         for x in range(width):
-            if slot[y, x] == 0 and count < edges.shape[0]:
-                edges[count] = y * width + x
+            if slot[y, x] == 0 and count < most:
+                tiles[y >> TILE_BITS, x >> TILE_BITS] = True
                 slot[y, x] = count
                 count += 1
             else:
@@ -121,35 +126,47 @@ def mark_edges(depth, code, jump, slot, edges):
 
 
 @njit(fastmath=True, cache=True)
-def raster_edges(screen, triangles, live, slot, depths, owners):
+def raster_edges(screen, triangles, live, slot, tiles, depths, owners):
     """
     Find the nearest of the live triangles at the samples of the numbered pixels.
 
     The last of a pixel's `depths` is the farthest of its samples: what lies behind is hidden.
     """
     for n in range(live.shape[0]):
-        for y in range(live[n, 3], live[n, 4] + 1):
-            for x in range(live[n, 1], live[n, 2] + 1):
+        left, right, top, bottom = live[n, 1], live[n, 2], live[n, 3], live[n, 4]
+        near_edge = False
+        for y in range(top >> TILE_BITS, (bottom >> TILE_BITS) + 1):
+            for x in range(left >> TILE_BITS, (right >> TILE_BITS) + 1):
+                near_edge |= tiles[y, x]
+        if not near_edge:
+            continue
+        ready = False
+        for y in range(top, bottom + 1):
+            for x in range(left, right + 1):
                 s = slot[y, x]
                 if s < 0:
                     continue
-                t = live[n, 0]
-                a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-                near0, near1, near2 = screen[a, 2], screen[b, 2], screen[c, 2]
-                if max(near0, near1, near2) < depths[s, SAMPLES]:
+                if not ready:
+                    ready = True
+                    t = live[n, 0]
+                    a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
+                    near0, near1, near2 = screen[a, 2], screen[b, 2], screen[c, 2]
+                    nearest = max(near0, near1, near2)
+                    near1, near2 = near1 - near0, near2 - near0
+                    x0, y0 = screen[a, 0], screen[a, 1]
+                    x1, y1 = screen[b, 0] - x0, screen[b, 1] - y0
+                    x2, y2 = screen[c, 0] - x0, screen[c, 1] - y0
+                    inverse = np.float32(1.0) / (x1 * y2 - x2 * y1)
+                    ax1, ay1, ax2, ay2 = y2 * inverse, -x2 * inverse, -y1 * inverse, x1 * inverse
+                if nearest < depths[s, SAMPLES]:
                     continue
-                x0, y0, x1, y1 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
-                x2, y2 = screen[c, 0], screen[c, 1]
-                inverse = np.float32(1.0) / ((x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0))
-                ax1, ay1 = (y2 - y0) * inverse, -(x2 - x0) * inverse
-                ax2, ay2 = -(y1 - y0) * inverse, (x1 - x0) * inverse
                 px, py = np.float32(x) - x0, np.float32(y) - y0
                 corner1, corner2 = px * ax1 + py * ay1, px * ax2 + py * ay2
                 for k in range(SAMPLES):
                     sx, sy = np.float32(SAMPLE_X[k]), np.float32(SAMPLE_Y[k])
                     w1, w2 = corner1 + sx * ax1 + sy * ay1, corner2 + sx * ax2 + sy * ay2
                     if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                        near = near0 + w1 * (near1 - near0) + w2 * (near2 - near0)
+                        near = near0 + w1 * near1 + w2 * near2
                         if near > depths[s, k]:
                             depths[s, k] = near
                             owners[s, k] = t
@@ -169,7 +186,7 @@ def _sample(screen, triangles, atlas, t, x, y):
     zero, one = np.float32(0.0), np.float32(1.0)
     w1 = min(one, max(zero, (px * y2 - x2 * py) * inverse))
     w2 = min(one - w1, max(zero, (x1 * py - px * y1) * inverse))
-    return _value(screen, atlas, a, b, c, w1, w2)
+    return value_at(screen, atlas, a, b, c, w1, w2)
 
 
 @njit(fastmath=True, cache=True)
@@ -183,107 +200,18 @@ def resolve(screen, triangles, atlas, value, depth, slot, depths, owners, behind
             if s < 0:
                 picture[y, x] = value[y, x] if depth[y, x] > 0 else back
                 continue
-            total = np.float32(0.0)
+            total, last = np.float32(0.0), np.float32(0.0)
             for k in range(SAMPLES):
                 if depths[s, k] > 0:
-                    total += _sample(
+                    if k > 0 and owners[s, k] == owners[s, k - 1] and depths[s, k - 1] > 0:
+                        total += last  # within a pixel one triangle is of one light
+                        continue
+                    last = _sample(
                         screen, triangles, atlas, owners[s, k],
                         np.float32(x) + np.float32(SAMPLE_X[k]),
                         np.float32(y) + np.float32(SAMPLE_Y[k]),
                     )  # fmt: skip
+                    total += last
                 else:
                     total += back
             picture[y, x] = total * np.float32(1.0 / SAMPLES)
-
-
-@njit(fastmath=True, cache=True)
-def blend(screen, triangles, block, atlas, opacity, picture, depth):
-    """Lay translucent triangles over the picture: lashes, lenses."""
-    height, width = depth.shape
-    half = np.float32(0.5)
-    for t in range(block[2], block[3]):
-        a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
-        x0, y0, x1, y1 = screen[a, 0], screen[a, 1], screen[b, 0], screen[b, 1]
-        x2, y2 = screen[c, 0], screen[c, 1]
-        area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
-        if abs(area) < 1e-6:
-            continue
-        inverse = np.float32(1.0) / area
-        left = max(0, int(ceil(min(x0, x1, x2) - half)))
-        right = min(width - 1, int(floor(max(x0, x1, x2) - half)))
-        top = max(0, int(ceil(min(y0, y1, y2) - half)))
-        bottom = min(height - 1, int(floor(max(y0, y1, y2) - half)))
-        for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                px, py = np.float32(x) + half - x0, np.float32(y) + half - y0
-                w1 = (px * (y2 - y0) - (x2 - x0) * py) * inverse
-                w2 = ((x1 - x0) * py - px * (y1 - y0)) * inverse
-                if w1 < 0 or w2 < 0 or w1 + w2 > 1:
-                    continue
-                w0 = np.float32(1.0) - w1 - w2
-                near = w0 * screen[a, 2] + w1 * screen[b, 2] + w2 * screen[c, 2]
-                if near < depth[y, x]:
-                    continue
-                alpha = w0 * screen[a, 7] + w1 * screen[b, 7] + w2 * screen[c, 7]
-                alpha *= opacity
-                own = _value(screen, atlas, a, b, c, w1, w2)
-                picture[y, x] += alpha * (own - picture[y, x])
-                if alpha > 0.5:
-                    depth[y, x] = near
-
-
-@njit(fastmath=True, cache=True)
-def stroke(points, radius, light, bias, picture, depth):
-    """
-    Draw a line with soft rims: spectacles, locks of hair.
-
-    points (n, 3): x, y, 1 / depth; radius (n,) px. Where something is nearer by a share of
-    `bias`, the line is hidden.
-    """
-    height, width = picture.shape
-    half = np.float32(0.5)
-    for k in range(points.shape[0] - 1):
-        x0, y0, n0 = points[k, 0], points[k, 1], points[k, 2]
-        dx, dy, dn = points[k + 1, 0] - x0, points[k + 1, 1] - y0, points[k + 1, 2] - n0
-        r0, dr = radius[k], radius[k + 1] - radius[k]
-        length = dx * dx + dy * dy + np.float32(1e-9)
-        reach = max(r0, radius[k + 1]) + half
-        left = max(0, int(floor(min(x0, x0 + dx) - reach)))
-        right = min(width - 1, int(max(x0, x0 + dx) + reach))
-        top = max(0, int(floor(min(y0, y0 + dy) - reach)))
-        bottom = min(height - 1, int(max(y0, y0 + dy) + reach))
-        for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                px, py = np.float32(x) + half - x0, np.float32(y) + half - y0
-                f = min(np.float32(1.0), max(np.float32(0.0), (px * dx + py * dy) / length))
-                ex, ey = px - f * dx, py - f * dy
-                far = ex * ex + ey * ey
-                if far > reach * reach:
-                    continue
-                r = r0 + f * dr
-                # Half a pixel of rim; lines thinner than a pixel cover a part of it.
-                cover = min(np.float32(1.0), r + half - np.float32(sqrt(far))) * min(
-                    np.float32(1.0), np.float32(2.0) * r
-                )
-                near = (n0 + f * dn) * (np.float32(1.0) + bias)
-                if cover <= 0 or near < depth[y, x]:
-                    continue
-                picture[y, x] += cover * (light - picture[y, x])
-                if cover > 0.5:
-                    depth[y, x] = near
-
-
-def display_curve(gamma: float) -> np.ndarray:
-    """Return DN, 0..255, of light 0..1 for `expose`: a table over the light's square root."""
-    return (255.0 * np.linspace(0.0, 1.0, CURVE_STEPS + 2) ** (2 / gamma)).astype(np.float32)
-
-
-@njit(fastmath=True, cache=True)
-def expose(picture, gain, curve):
-    """Turn light into DN in place: gain, clipped at white, then the display's curve."""
-    for y in range(picture.shape[0]):
-        for x in range(picture.shape[1]):
-            share = min(np.float32(1.0), max(np.float32(0.0), picture[y, x] * gain))
-            root = sqrt(share) * np.float32(CURVE_STEPS + 1)
-            k = min(np.int32(root), np.int32(CURVE_STEPS))
-            picture[y, x] = curve[k] + (root - np.float32(k)) * (curve[k + 1] - curve[k])

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data import kernels, raster, shading
+from training.data import kernels, overlay, raster, shading
 from training.data.camera import PIVOT_MM, Camera, Pose, project
 from training.data.faces import FaceModel, HeadShape
 from training.data.lights import Lights
@@ -51,9 +51,12 @@ class Renderer:
         self._live = np.empty((len(model.triangles), 5), np.int32)
         self._depth, self._value = np.empty(size, np.float32), np.empty(size, np.float32)
         self._code, self._slot = np.empty(size, np.uint8), np.empty(size, np.int32)
-        self._edges = np.empty(height * width // 3, np.int32)
-        self._depths = np.empty((len(self._edges), raster.SAMPLES + 1), np.float32)
-        self._owners = np.empty((len(self._edges), raster.SAMPLES), np.int32)
+        self._tiles = np.empty(
+            ((height >> raster.TILE_BITS) + 1, (width >> raster.TILE_BITS) + 1), bool
+        )
+        most = height * width // 3  # edge pixels
+        self._depths = np.empty((most, raster.SAMPLES + 1), np.float32)
+        self._owners = np.empty((most, raster.SAMPLES), np.int32)
         self._shadow = np.empty((shading.SHADOW_GRID,) * 2, np.float32)
         self._rings = np.empty((2, model.skin_count, kernels.RING_SIZE), np.int32)
         for radius, rings in zip(RING_MM, self._rings):
@@ -205,12 +208,12 @@ class Renderer:
         )  # fmt: skip
         jump = (2.5 * camera.distance_mm / camera.focal_px + 1.5) / camera.distance_mm
         count = raster.mark_edges(
-            self._depth, self._code, np.float32(jump), self._slot, self._edges
+            self._depth, self._code, np.float32(jump), self._slot, self._tiles
         )
         self._depths[:count] = 0.0
         raster.raster_edges(
-            self._screen, model.triangles, self._live[:live], self._slot, self._depths,
-            self._owners,
+            self._screen, model.triangles, self._live[:live], self._slot, self._tiles,
+            self._depths, self._owners,
         )  # fmt: skip
         picture = np.empty((self.height, self.width), np.float32)
         raster.resolve(
@@ -224,14 +227,14 @@ class Renderer:
         model, wear = self.model, self._wear
         for name, opacity in (('lashes', LASH_OPACITY), ('lenses', wear.lens_opacity)):
             if opacity > 0:
-                raster.blend(
+                overlay.blend(
                     self._screen, model.triangles, np.array(model.blocks[name]), atlas,
                     np.float32(opacity), picture, self._depth,
                 )  # fmt: skip
         light = float(lights.ambient[k] + 0.6 * lights.lamps[k, :, 3].sum())
         for points, radius, albedo in wear.strokes:
             x, y, depth = project(points, 1.0, pose, camera)
-            raster.stroke(
+            overlay.stroke(
                 np.stack([x, y, 1.0 / depth], axis=-1).astype(np.float32),
                 (radius * camera.focal_px / depth).astype(np.float32),
                 np.float32(albedo * light), np.float32(HIDDEN_MM / camera.distance_mm), picture,

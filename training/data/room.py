@@ -39,7 +39,7 @@ class Room:
             self._passers = ()
         if not moving:
             self._drift, self._passers = np.zeros((frames, 2)), ()
-        self._out = np.empty(size, np.float32)
+        self._out = np.zeros(size, np.float32)
 
     def behind(self, k: int, shift_px=(0.0, 0.0)) -> np.ndarray:
         """

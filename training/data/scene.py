@@ -18,8 +18,8 @@ from training.data.hand_mesh import POSTURES, hand
 from training.data.lights import TOTAL, Lights, draw_lights
 from training.data.looks import OCCLUDERS, Look
 from training.data.materials import Painter
+from training.data.overlay import display_curve, expose
 from training.data.performance import FRAME_RATE_HZ, Performance
-from training.data.raster import display_curve, expose
 from training.data.render import Renderer, Wear
 from training.data.room import Room
 from training.data.wear import bridge, clothed, dress
@@ -132,7 +132,7 @@ class Stage:
             wear=wear,
             hands=tuple(postures),
             brightness=tone * FACE_LIGHT,
-            **_sensor(condition, tone * FACE_LIGHT, sensor_rng),
+            **draw_sensor(condition, tone * FACE_LIGHT, sensor_rng),
         )
 
     def film(self, scene: Scene, act: Performance):
@@ -249,9 +249,9 @@ def _shake(frames: int, height: int, rng: np.random.Generator) -> np.ndarray:
     return path * (rng.random() < SHAKE_SHARE)
 
 
-def _sensor(condition: Condition, face_light: float, rng: np.random.Generator) -> dict:
+def draw_sensor(condition: Condition, face_light: float, rng: np.random.Generator) -> dict:
     """Return exposure, gamma and the pixels' settings around a preset of the condition."""
-    preset = str(rng.choice(condition.presets))
+    preset = condition.presets[int(rng.random() * len(condition.presets))]
     video = rng.random() < VIDEO_SHARE
     wanted = rng.uniform(*(VIDEO_FACE_DN if video else FACE_DN))
     gamma = DISPLAY_GAMMA if video else 1.0

@@ -4,7 +4,7 @@ import numpy as np
 
 HAIRLINE_MM = (106.0, 85.0, 0.9)  # y and z of the plane's forehead edge, its fall to the nape
 EAR_X_MM = 73.0
-TORSO_GRID = (17, 31)
+TORSO_GRID = (11, 21)
 CURTAIN_GRID = (13, 25)
 VISOR_GRID = (5, 15)
 LENS_POINTS = 24  # around the rim of one lens; a last one in its middle
@@ -125,8 +125,8 @@ def _torso() -> np.ndarray:
     bend = 60.0  # radius of the shoulder's roundness, mm
     points = []
     for row in range(rows):
-        angle = np.pi / 2 * min(1.0, row / 6.0)
-        fall = max(0.0, (row - 6.0) / (rows - 7.0))
+        angle = np.pi / 2 * min(1.0, row / 5.0)
+        fall = max(0.0, (row - 5.0) / (rows - 6.0))
         y = top - bend * (1 - np.cos(angle)) - 480.0 * fall
         z = front - bend * (1 - np.sin(angle)) - 10.0 * fall
         points.append(np.stack([x, y, z], axis=-1))
