@@ -119,9 +119,6 @@ class FaceModel:
             ('mouth', count[1], packed[triangles[of_mouth]], flags[of_mouth], kinds[of_mouth]),
         ]
         points, uv = [assets.neutral[self._used]], [mesh_uv]
-        # A scarf closes the gap between the lips.
-        seal = packed[assets.landmarks[sheets.SEAL]]
-        chunks.append(('seal', 0, seal, TWO_SIDED, sheets.SKIN))
         first = len(self._used)
         for name, own, faces, own_uv, flag, material in (
             *sheets.all_sheets(),

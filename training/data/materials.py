@@ -84,10 +84,11 @@ class Painter:
             0.06 * noise(rng, HAND_PATCH[2], 14.0) + 0.03 * noise(rng, HAND_PATCH[2], 3.0)
         )
         _paste(atlas, HAND_PATCH, 0.95 * tone * palm)
+        mouth = (0.05, 0.12, min(0.42, 0.16 + 0.8 * tone))
+        if look.face_scarf:  # what shows between the lips is more of it
+            mouth = 3 * (float(min(scarf.mean(), 0.05 + 3.0 * tone)),)
         for (x, y, side), albedo in (
-            (SOCKET_PATCH, 0.05),
-            (GUMS_PATCH, 0.12),
-            (TEETH_PATCH, min(0.42, 0.16 + 0.8 * tone)),
+            *zip((SOCKET_PATCH, GUMS_PATCH, TEETH_PATCH), mouth),
             (LASH_PATCH, min(0.02, 0.2 * tone)),
             (LENS_PATCH, LENS_ALBEDO),
         ):

@@ -26,6 +26,7 @@ class Wear:
     give: np.ndarray | None = None  # (N,) how far a vertex follows the expressions
     strokes: tuple = ()  # of (points (n, 3) mm in head axes, radius mm (n,), albedo)
     lens_opacity: float = 0.0
+    covers_mouth: bool = False  # its inside is of the scarf's albedo and not dark
     hidden: np.ndarray | None = None  # (68,) bool: landmarks under cloth
 
 
@@ -127,7 +128,7 @@ class Renderer:
         self.points = self._head.points + (weights @ model.point_deltas).reshape(-1, 3)
         gap = float(np.linalg.norm(self.points[68] - self.points[69]))
         hands = hands or {}
-        inside = gap > MOUTH_SHUT_MM and 'seal' not in self._wear.blocks
+        inside = gap > MOUTH_SHUT_MM or self._wear.covers_mouth
         names = ['head', *self._wear.blocks, *hands] + ['mouth'] * inside
         opaque = np.array([model.blocks[n] for n in names])
         sheer = ['lashes'] + ['lenses'] * (self._wear.lens_opacity > 0)
@@ -180,7 +181,7 @@ class Renderer:
     def _darken(self, gap: float, soft_eyes: bool):
         """Darken the eyeballs by the lids and, where it is open, the mouth by its depth."""
         model, points = self.model, self.points
-        if gap > 0:
+        if gap > 0 and not self._wear.covers_mouth:
             self._darken_mouth(gap)
         if not soft_eyes:
             return

@@ -29,9 +29,6 @@ PATCH_OF = {
     'eyelashes_right': LASH_PATCH,
 }
 
-# Triangles over the inner contour of the lips, in landmarks.
-SEAL = np.array([[60, 61, 67], [61, 62, 67], [62, 66, 67], [62, 63, 66], [63, 65, 66],
-                 [63, 64, 65]])  # fmt: skip
 TWO_SIDED, CASTER = 1, 2  # bits of FaceModel.flags
 
 # Materials: where two of them meet, the picture has an edge.

@@ -75,8 +75,6 @@ def dress(look: Look, model: FaceModel, head: HeadShape) -> Wear:
         blocks.append('curtain')
     if look.headwear == 'cap':
         blocks.append('visor')
-    if look.face_scarf:
-        blocks.append('seal')
     give = np.ones(len(model.neutral), np.float32)
     give[: model.skin_count] -= smoothstep(hat_cover(look.headwear, skin) / 7.0)
     scarf = smoothstep(scarf_cover(look, skin) / 7.0)
@@ -84,9 +82,8 @@ def dress(look: Look, model: FaceModel, head: HeadShape) -> Wear:
     marks = model.neutral[model.landmarks]
     hidden = (hat_cover(look.headwear, marks) > 0) | (scarf_cover(look, marks) > 0)
     strokes = _fringe(look, model, head) + _spectacles(look, model, head)
-    return Wear(
-        tuple(blocks), give, strokes, look.lens if look.spectacles else 0.0, hidden
-    )  # fmt: skip
+    lens_opacity = look.lens if look.spectacles else 0.0
+    return Wear(tuple(blocks), give, strokes, lens_opacity, look.face_scarf, hidden)
 
 
 def _spectacles(look: Look, model: FaceModel, head: HeadShape) -> tuple:
