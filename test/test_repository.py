@@ -86,7 +86,7 @@ def test_every_message_of_an_interface_is_built(path):
 def test_every_node_has_its_executable():
     executables = sorted(path.name for path in (ROOT / 'scripts' / 'nodes').iterdir())
 
-    assert executables == ['inference', 'player', 'power', 'preprocessing']
+    assert executables == ['inference', 'player', 'power', 'preprocessing', 'webcam']
     assert all(os.access(str(ROOT / 'scripts' / 'nodes' / name), os.X_OK) for name in executables)
 
 
