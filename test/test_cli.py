@@ -1,4 +1,7 @@
+import itertools
 import json
+import os
+import signal
 import subprocess
 import sys
 
@@ -8,7 +11,7 @@ import pytest
 from naive import random_batch
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.cli import main
+from cs3d_ros.cli import main, simulation
 from cs3d_ros.events import (
     Cleaner,
     CleaningSettings,
@@ -17,7 +20,15 @@ from cs3d_ros.events import (
     write_recording,
 )
 from cs3d_ros.inference import EXPRESSIONS
-from cs3d_ros.simulator import AUTO, OFF, PRESETS, PixelSettings, simulate_video
+from cs3d_ros.simulator import (
+    AUTO,
+    OFF,
+    PRESETS,
+    FrameSource,
+    PixelSettings,
+    VideoInfo,
+    simulate_video,
+)
 
 
 @pytest.fixture
@@ -187,6 +198,25 @@ def test_preset_gives_what_no_option_does(tmp_path, video):
 def test_upsampling_can_be_chosen(tmp_path, video, word, factor):
     events = simulated(tmp_path, video, '--upsample', word)
     assert events == concatenate(simulate_video(video, upsample=factor))
+
+
+class Endless(FrameSource):
+    """A camera before which a disc moves, and someone who presses Ctrl-C after six frames."""
+
+    name, info = 'camera 0', VideoInfo(96, 64, 0.0, 0)
+
+    def _frames(self):
+        for index in itertools.count():
+            yield disc(index)[:, :, 0], index * 33_000_000
+            if index == 5:
+                os.kill(os.getpid(), signal.SIGINT)
+
+
+def test_what_a_camera_saw_is_kept_at_ctrl_c(tmp_path, monkeypatch):
+    monkeypatch.setattr(simulation, 'open_frames', lambda *_: Endless())
+    events = simulated(tmp_path, '0')
+    assert 4 * 33_000_000 < events.t[-1] < 8 * 33_000_000
+    assert signal.getsignal(signal.SIGINT) is signal.default_int_handler
 
 
 @pytest.mark.parametrize('word', ['', '0', '-1', 'none', '1.5', '1001'])

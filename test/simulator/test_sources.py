@@ -1,5 +1,6 @@
 import re
 import subprocess
+import time
 
 import cv2
 import imageio_ffmpeg
@@ -230,6 +231,42 @@ def test_rate_that_is_none_is_refused(tmp_path, fps):
 def test_camera_that_is_not_there_is_told():
     with pytest.raises(VideoError, match='camera 97 does not open: this machine has'):
         Camera(97)
+
+
+class Webcam:
+    """As OpenCV gives a camera of 100 fps that is pulled out after six frames."""
+
+    def __init__(self, index):
+        self._left, self._frame, self.is_released = 6, None, False
+
+    def grab(self):
+        time.sleep(0.01)
+        self._left -= 1
+        self._frame = np.full((24, 32, 3), 200, np.uint8) if self._left >= 0 else None
+        return self._frame is not None
+
+    def retrieve(self):
+        return self._frame is not None, self._frame
+
+    def read(self):
+        self.grab()
+        return self.retrieve()
+
+    def release(self):
+        self.is_released = True
+
+
+def test_camera_tells_when_its_frames_came_and_that_it_vanished(monkeypatch):
+    monkeypatch.setattr(cv2, 'VideoCapture', Webcam)
+    heard = []
+    words = 'camera 0 sends nothing any more after 5 frames: is it still plugged in'
+    with open_frames('0') as camera, pytest.raises(VideoError, match=words):
+        for pair in camera:
+            heard.append(pair)
+    times_ns = [t_ns for _, t_ns in heard]
+    assert camera.info[:2] == (32, 24)
+    assert (times_ns[0], heard[0][0].shape) == (0, (24, 32))
+    assert np.diff(times_ns).min() >= 9_000_000
 
 
 @pytest.mark.parametrize(
