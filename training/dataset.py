@@ -7,7 +7,6 @@ its expression does not change (it is still, holds an apex, blinks, talks, moves
 """
 
 import threading
-from collections import OrderedDict
 from functools import partial
 from typing import Callable, NamedTuple
 
@@ -137,7 +136,7 @@ class Clip:
     Parameters
     ----------
     read : callable
-        Takes nothing, returns the EventBatch.
+        Takes the start and end of a range in ns, returns its EventBatch.
     truth_t_ns : np.ndarray [shape=(F,), dtype=int64]
     boxes : np.ndarray [shape=(F, 4)]
         The face at those times.
@@ -147,20 +146,15 @@ class Clip:
 
     def __init__(
         self,
-        read: Callable[[], EventBatch],
+        read: Callable[[int, int], EventBatch],
         truth_t_ns: np.ndarray,
         boxes: np.ndarray,
         identity: str,
         transitions: list[Transition],
     ):
-        self._read, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
+        self.events_between, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
         self.identity, self.transitions = identity, transitions
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
-
-    @property
-    def events(self) -> EventBatch:
-        """All events."""
-        return self._read()
 
     def box(self, t_ns: float) -> Box:
         """Return the true face box at a time."""
@@ -172,27 +166,33 @@ class Clip:
 
 
 class Shelf:
-    """Clips' events, of which those asked for last stay in memory; threads may share it."""
+    """
+    Events of clips, in memory as long as there is room; threads may share it.
+
+    Windows are drawn at random, so no clip deserves its place more than another: those that come
+    first keep it, and of the others only the window is read.
+    """
 
     def __init__(self, most_events: int = EVENTS_IN_MEMORY):
-        self._most, self._count = most_events, 0
-        self._kept, self._lock = OrderedDict(), threading.Lock()
+        self._room, self._kept, self._lock = most_events, {}, threading.Lock()
 
-    def read(self, clips: ClipSet, index: int) -> EventBatch:
-        """Return the events of a clip."""
+    @property
+    def kept_events(self) -> int:
+        """Number of events in memory."""
+        return sum(len(events) for events in self._kept.values())
+
+    def read(self, clips: ClipSet, index: int, start_ns: int, end_ns: int) -> EventBatch:
+        """Return the events of a clip within a range of time."""
         key = (clips.folder, index)
-        with self._lock:
-            if key in self._kept:
-                self._kept.move_to_end(key)
-                return self._kept[key]
-        events = clips[index].events
-        with self._lock:
-            if key not in self._kept:
-                self._kept[key] = events
-                self._count += len(events)
-            while self._count > self._most:
-                self._count -= len(self._kept.popitem(last=False)[1])
-        return events
+        if key not in self._kept and self._room > 0:
+            events = clips[index].events
+            with self._lock:
+                if key not in self._kept and len(events) <= self._room:
+                    self._kept[key] = events
+                    self._room -= len(events)
+        if key in self._kept:
+            return self._kept[key].between(start_ns, end_ns)
+        return clips.events(index, start_ns, end_ns)
 
 
 class Window(NamedTuple):
@@ -216,10 +216,11 @@ def cut_window(
     A frame uses the true box of TRACKER_LAG_NS before, as a tracker that averages lags behind.
     """
     clip, period_ns = window.clip, settings.period_ns * variation.pace
-    events = clip.events
     start_ns = window.end_ns - CLIP_FRAMES * period_ns
     edges = start_ns + period_ns * np.arange(CLIP_FRAMES + 1)
-    cuts = np.searchsorted(events.t, np.round(edges).astype(np.int64))
+    times = np.round(edges).astype(np.int64)
+    events = clip.events_between(int(times[0]), int(times[-1]))
+    cuts = np.searchsorted(events.t, times)
     accumulator = SquareAccumulator(settings)
     frames = np.empty((CLIP_FRAMES, settings.size, settings.size), np.uint8)
     for i, (first, last) in enumerate(zip(cuts[:-1], cuts[1:])):
@@ -357,7 +358,8 @@ class DataSet:
         """Return the busiest of four unchanged windows: a talker, a nod, a blink."""
         windows = [self.draw(UNCHANGED, rng, window_ns) for _ in range(4)]
         return max(
-            windows, key=lambda w: len(w.clip.events.between(int(w.end_ns - window_ns), w.end_ns))
+            windows,
+            key=lambda w: len(w.clip.events_between(int(w.end_ns - window_ns), w.end_ns)),
         )
 
     def batch(self, size: int, rng: np.random.Generator, vary: bool = True):

@@ -49,7 +49,7 @@ def load_video(folder: Path, name: str, labels: dict, boxes: list) -> Clip:
     )
     times = CLOCK_NS + np.round(np.arange(len(boxes)) * 1e9 / labels['fps']).astype(np.int64)
     transitions = [_transition(t, labels['intervals']) for t in labels.get('transitions', [])]
-    return Clip(lambda: shifted, times, np.array(boxes, float), name, transitions)
+    return Clip(shifted.between, times, np.array(boxes, float), name, transitions)
 
 
 def _transition(entry, intervals):

@@ -15,6 +15,8 @@ pytest.importorskip('h5py')
 
 import h5py
 from fabricated import make_clip
+from hypothesis import given
+from hypothesis import strategies as st
 
 from cs3d_ros.events import EventBatch
 from training.data.clips import (
@@ -33,6 +35,20 @@ def clips():
     return [
         make_clip(k, 'train', 'person {}'.format(k), name, rng) for k, name in enumerate(names)
     ]
+
+
+@pytest.fixture(scope='module')
+def range_set(tmp_path_factory):
+    """Return (ClipSet, its clips) of several chunks, one without events, one of equal times."""
+    rng = np.random.default_rng(2)
+    busy = make_clip(0, 'train', 'a', 'happy', rng)
+    times = np.sort(rng.integers(0, 2_800, 100_000)).astype(np.int64) * 1_000_000
+    zeros = np.zeros(len(times), np.uint16)
+    busy = replace(busy, events=EventBatch(zeros, zeros, times, zeros.astype(np.uint8), 160, 160))
+    still = replace(busy, events=EventBatch.empty(160, 160))
+    folder = tmp_path_factory.mktemp('ranges')
+    write_shard(folder / 'a.h5', [busy, still])
+    return ClipSet(folder), [busy, still]
 
 
 @pytest.fixture
@@ -65,10 +81,24 @@ def test_last_clip_is_clip_minus_one_and_there_is_none_behind(folder, clips):
 
 def test_entries_and_truth_are_read_without_events(folder, clips):
     with h5py.File(folder / 'a.h5', 'a') as shard:
-        del shard['0/events']
+        del shard['0/events/t']
     read = ClipSet(folder)
     assert read.entries == [clip.entry for clip in clips]
     np.testing.assert_array_equal(read.truth(0).landmarks, clips[0].truth.landmarks)
+
+
+@given(st.lists(st.integers(-(10**9), 4 * 10**9), min_size=2, max_size=2))
+def test_range_of_events_is_that_of_the_whole_clip(range_set, span):
+    for index, clip in enumerate(range_set[1]):
+        assert range_set[0].events(index, *span) == clip.events.between(*span)
+
+
+@pytest.mark.parametrize('at', [0, 5, -1])
+def test_range_may_begin_and_end_with_a_frame(range_set, at):
+    t_ns = range_set[1][0].truth.t_ns
+    for span in ((t_ns[at], t_ns[-1]), (t_ns[0], t_ns[at]), (t_ns[at], t_ns[at] + 1)):
+        span = tuple(int(t) for t in span)
+        assert range_set[0].events(0, *span) == range_set[1][0].events.between(*span)
 
 
 def test_clip_without_events_is_a_clip(clips, tmp_path):

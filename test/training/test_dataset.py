@@ -91,7 +91,7 @@ def test_window_frames_are_those_of_the_robot(data):
     end = 40 * period
     frames = cut_window(Window(clip, end, UNCHANGED))
     accumulator = SquareAccumulator(data.settings)
-    accumulator.add(clip.events.between(end - period, end), face_square(Box(40, 30, 80, 100)))
+    accumulator.add(clip.events_between(end - period, end), face_square(Box(40, 30, 80, 100)))
     np.testing.assert_array_equal(frames[-1], accumulator.take())
     assert frames.shape == (CLIP_FRAMES, 112, 112)
 
@@ -113,7 +113,7 @@ def test_gain_scales_the_number_of_events(data):
 
 def test_noise_hits_cells_that_nothing_moved_in(data):
     empty = EventBatch.empty(160, 160)
-    clip = Clip(lambda: empty, np.array([0, 10**10]), np.array([[40, 30, 80, 100]] * 2), 'a', [])
+    clip = Clip(empty.between, np.array([0, 10**10]), np.array([[40, 30, 80, 100]] * 2), 'a', [])
     frames = cut_window(
         Window(clip, 1000 * MS, UNCHANGED),
         variation=Variation(noise=0.01),
@@ -208,7 +208,7 @@ def test_clips_that_appear_later_are_taken_in(tmp_path):
     write_shard(tmp_path / 'set' / 'a_late.h5', late)
     assert data.take_in() == 1
     assert len(data.clips) == count + 1
-    assert data.clips[-1].events == late[0].events
+    assert data.clips[-1].events_between(0, 10**10) == late[0].events
 
 
 def test_clips_of_several_folders_are_joined(folder, tmp_path):
@@ -267,15 +267,17 @@ def test_drawing_copes_with_clips_that_start_and_end_midway(folder, tmp_path):
         assert window.clip.label(window.end_ns, data.window_ns) == HAPPY
 
 
-def test_shelf_keeps_no_more_events_than_it_may(folder):
+def test_full_shelf_reads_the_same_windows_from_the_disk(folder):
     clips = ClipSet(folder)
     counts = [len(clips[index].events) for index in range(4)]
-    shelf = Shelf(most_events=counts[1] + counts[2])
-    first, second = (shelf.read(clips, index) for index in (0, 1))
-    assert shelf.read(clips, 1) is second
-    shelf.read(clips, 2)
-    assert shelf.read(clips, 1) is second
-    assert shelf.read(clips, 0) == first and shelf.read(clips, 0) is not first
+    shelf = Shelf(most_events=counts[0] + counts[1])
+    everything = 0, 10**10
+    for index in (0, 1, 2, 3, 2, 0):
+        assert shelf.read(clips, index, *everything) == clips[index].events
+    for index in (0, 3):
+        window = 500 * MS, 1200 * MS
+        assert shelf.read(clips, index, *window) == clips[index].events.between(*window)
+    assert shelf.kept_events == counts[0] + counts[1]
 
 
 @pytest.mark.parametrize('unknown', ['timing', 'box'])

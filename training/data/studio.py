@@ -16,7 +16,7 @@ from training.data.faces import FaceModel
 from training.data.materials import Look, draw_look
 from training.data.performance import FRAME_RATE_HZ, Performance, perform
 from training.data.plan import ClipPlan, SetPlan, identity_number, split_skins
-from training.data.scene import Stage, record
+from training.data.scene import Scene, Stage, record
 from training.data.world import CONDITIONS
 
 LICENCES = {
@@ -72,7 +72,7 @@ class Studio:
         return RecordedClip(entry_of(plan, look, act, scene), events, truth)
 
 
-def entry_of(plan: ClipPlan, look: Look, act: Performance, scene) -> dict:
+def entry_of(plan: ClipPlan, look: Look, act: Performance, scene: Scene) -> dict:
     """Return what is known of a clip, in JSON's types."""
     return {
         'index': plan.index,
@@ -87,8 +87,9 @@ def entry_of(plan: ClipPlan, look: Look, act: Performance, scene) -> dict:
         'segments': [segment_entry(segment) for segment in act.segments],
         'nuisances': list(act.nuisances),
         'sensor': {
-            'preset': getattr(scene, 'preset', None),
+            'preset': scene.preset,
             'settings': scene.pixels._asdict(),
+            'gamma': scene.gamma,
         },
         'source': 'rendered',
     }
