@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 from glob import glob
 from typing import Iterator, NamedTuple, Optional, Tuple
@@ -283,15 +284,16 @@ class Camera(FrameSource):
 
     def __init__(self, index: int):
         self.name = 'camera {}'.format(index)
-        self._capture = cv2.VideoCapture(int(index))
-        is_read, frame = self._capture.read()
+        present = sorted(glob('/dev/video*'))
+        is_there = not sys.platform.startswith('linux') or '/dev/video{}'.format(index) in present
+        is_read = False
+        if is_there:  # else OpenCV would add words of its own to ours
+            self._capture = cv2.VideoCapture(int(index))
+            is_read, frame = self._capture.read()
         if not is_read:
-            present = ', '.join(sorted(glob('/dev/video*')))
             raise VideoError(
-                '{} does not open: {}; is it plugged in, free, and may you read it '
-                '(group video)?'.format(
-                    self.name, 'this machine has ' + (present if present else 'no camera')
-                )
+                '{} does not open, and this machine has {}: is it plugged in, free, and may you '
+                'read it (group video)?'.format(self.name, ', '.join(present) or 'no camera')
             )
         self.info = VideoInfo(frame.shape[1], frame.shape[0], 0.0, 0)
 

@@ -154,14 +154,9 @@ def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recordi
         If the file is neither.
     """
     path = str(path)
-    if identify(path):
-        return open_recording(path)
-    if os.path.isdir(path) and _has_images(path):
-        raise VideoError(
-            '{0} is a folder of images, which tell no times: make events of them first, '
-            'cs3d simulate {0} --fps HZ -o FILE'.format(path)
-        )
-    if not os.path.isfile(path):
+    if os.path.isdir(path):
+        return _open_folder(path)
+    if identify(path) or not os.path.isfile(path):
         return open_recording(path)
     try:
         return _SimulatedRecording(path, settings)
@@ -172,9 +167,18 @@ def open_source(path: str, settings: PixelSettings = PixelSettings()) -> Recordi
             raise RecordingError('{}; nor as a video: {}'.format(error, video_error)) from error
 
 
-def _has_images(path):
+def _open_folder(path):
+    """Return the bag that a folder is; images tell no times, and so make no recording."""
     try:
-        ImageFolder(path, 1.0)
-    except VideoError:
-        return False
-    return True
+        return open_recording(path)
+    except RecordingError:
+        try:
+            ImageFolder(path, 1.0)
+        except VideoError:
+            pass
+        else:
+            raise VideoError(
+                '{0} is a folder of images, which tell no times: make events of them first, '
+                'cs3d simulate {0} --fps HZ -o FILE'.format(path)
+            ) from None
+        raise

@@ -90,7 +90,7 @@ def test_machine_that_is_too_slow_drops_frames_and_says_so(peer, start, tmp_path
 
 def test_camera_that_is_not_there_is_said_and_survived(peer, start):
     graph = start(webcam={'source': '97'})
-    peer.wait_status('webcam', 'camera 97 does not open: this machine has', level=2)
+    peer.wait_status('webcam', 'camera 97 does not open, and this machine has', level=2)
     peer.wait_status('webcam', 'camera 97 does not open', level=2)
     graph.check()
 

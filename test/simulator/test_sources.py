@@ -14,6 +14,7 @@ from cs3d_ros.simulator import (
     VideoError,
     camera_index,
     open_frames,
+    sources,
 )
 
 # FFmpeg's option had another name up to 5.0; static builds write n9.0 or 4.2.2-static
@@ -229,15 +230,15 @@ def test_rate_that_is_none_is_refused(tmp_path, fps):
 
 
 def test_camera_that_is_not_there_is_told():
-    with pytest.raises(VideoError, match='camera 97 does not open: this machine has'):
+    with pytest.raises(VideoError, match='camera 97 does not open, and this machine has'):
         Camera(97)
 
 
 class Webcam:
     """As OpenCV gives a camera of 100 fps that is pulled out after six frames."""
 
-    def __init__(self, index):
-        self._left, self._frame, self.is_released = 6, None, False
+    def __init__(self, index, frames=6):
+        self._left, self._frame, self.is_released = frames, None, False
 
     def grab(self):
         time.sleep(0.01)
@@ -258,6 +259,7 @@ class Webcam:
 
 def test_camera_tells_when_its_frames_came_and_that_it_vanished(monkeypatch):
     monkeypatch.setattr(cv2, 'VideoCapture', Webcam)
+    monkeypatch.setattr(sources, 'glob', lambda _: ['/dev/video0', '/dev/video1'])
     heard = []
     words = 'camera 0 sends nothing any more after 5 frames: is it still plugged in'
     with open_frames('0') as camera, pytest.raises(VideoError, match=words):
@@ -267,6 +269,13 @@ def test_camera_tells_when_its_frames_came_and_that_it_vanished(monkeypatch):
     assert camera.info[:2] == (32, 24)
     assert (times_ns[0], heard[0][0].shape) == (0, (24, 32))
     assert np.diff(times_ns).min() >= 9_000_000
+
+
+def test_camera_that_is_taken_is_told_and_those_that_are_there(monkeypatch):
+    monkeypatch.setattr(cv2, 'VideoCapture', lambda index: Webcam(index, frames=0))
+    monkeypatch.setattr(sources, 'glob', lambda _: ['/dev/video0', '/dev/video1'])
+    with pytest.raises(VideoError, match='has /dev/video0, /dev/video1: is it plugged in, free'):
+        Camera(1)
 
 
 @pytest.mark.parametrize(

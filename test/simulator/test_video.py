@@ -52,6 +52,18 @@ def test_recording_opens_as_itself(shared_data):
     assert open_source(shared_data / 'recordings' / 'davis346_bench.aedat4').kind == 'aedat4'
 
 
+def test_folder_of_images_is_told_what_makes_events_of_it(tmp_path):
+    for index in range(2):
+        cv2.imwrite(str(tmp_path / '{}.png'.format(index)), moving_bar()[index])
+    with pytest.raises(VideoError, match='cs3d simulate .* --fps HZ -o FILE'):
+        open_source(tmp_path)
+
+
+def test_folder_without_images_is_no_bag_either(tmp_path):
+    with pytest.raises(RecordingError, match='holds no file of a bag'):
+        open_source(tmp_path)
+
+
 def test_missing_video_is_named(tmp_path):
     with pytest.raises(VideoError, match='is not there'):
         Video(tmp_path / 'nothing.mp4')
