@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data import sheets
+from training.data import mesh, sheets
 from training.data.assets import Assets
 from training.data.hand_mesh import HAND_TRIANGLES, HAND_UV, hand
 from training.data.kernels import vertex_normals
@@ -12,19 +12,9 @@ from training.data.sheets import CASTER, SKIN_TEXELS, TWO_SIDED
 
 IDENTITY_SIGMA = 0.7  # sigma 1 on all modes gives caricatures; 0.6 to 0.8 looks ordinary
 MIN_DISPLACEMENT_MM = 0.02  # a blendshape leaves the vertices below it alone
-INNER_FRONT_MM = 60.0  # teeth and gums behind this are never seen
-BACK_NORMAL = -0.8  # skin that looks back further is not seen at poses up to 53 degrees
-# Cells in which vertices are merged where nobody looks closely.
-CELL_MM = {'gums_tongue': 5.0, 'mouth_socket': 9.0, 'eye_socket_left': 6.0,
-           'eye_socket_right': 6.0, 'sclera_left': 2.0, 'sclera_right': 2.0}  # fmt: skip
-RIM_MM = 82.0
-EAR_CELL_MM, NECK_CELL_MM, HIDDEN_CELL_MM = 4.0, 10.0, 5.0
 NECK_MM = (-150.0, -82.0)  # the head turns above the second, the shoulders stay below the first
 LASH_MM = (16.6, 5.0)  # from the eyeball's centre to the lashes' roots; from there to their tips
 LOWER_LASHES = 0.3  # of the upper ones' opacity: they are few
-MOUTH_PARTS = ('mouth_socket', 'gums_tongue', 'teeth')
-LASH_PARTS = ('eyelashes_left', 'eyelashes_right')
-SCLERA_PARTS = ('sclera_left', 'sclera_right')
 
 
 @dataclass(frozen=True)
@@ -74,12 +64,12 @@ class FaceModel:
         self.assets = assets
         self.skin_count = len(assets.skin_uv)
         part = {name: k for k, name in enumerate(assets.part_names)}
-        triangles, flags, own_part = _visible(assets, part)
-        same = _merged(assets, part)
+        triangles, flags, own_part = mesh.visible(assets, part)
+        same = mesh.merged(assets, part)
         triangles = same[triangles]
         whole = (triangles != np.roll(triangles, 1, axis=1)).all(axis=1)
         triangles, flags, own_part = triangles[whole], flags[whole], own_part[whole]
-        used = _ordered(assets, part, triangles)
+        used = mesh.ordered(assets, part, triangles)
         packed = np.full(len(assets.neutral), -1, np.int32)
         packed[used] = np.arange(len(used))
         self._used = used
@@ -87,7 +77,7 @@ class FaceModel:
         self.lip_gap = packed[list(assets.lip_gap)]
         self._own = assets.vertex_part[used]
         self.eyes = tuple(np.flatnonzero(self._own == part[n]).astype(np.int32)
-                          for n in SCLERA_PARTS)  # fmt: skip
+                          for n in mesh.SCLERA_PARTS)  # fmt: skip
         self._gather(part, triangles, flags, own_part, packed)
         self.teeth = self._own[slice(*self.blocks['mouth'][:2])] == part['teeth']
         self.shapes = _sparse(assets, used)
@@ -107,11 +97,11 @@ class FaceModel:
             [sheets.MATERIAL_OF[n] for n in self.assets.part_names], np.uint8
         )  # fmt: skip
         mesh_uv, mesh_alpha = self._texture_coordinates(part)
-        of_mouth = np.isin(own_part, [part[n] for n in MOUTH_PARTS])
-        lash = np.isin(assets.triangle_part, [part[n] for n in LASH_PARTS])
+        of_mouth = np.isin(own_part, [part[n] for n in mesh.MOUTH_PARTS])
+        lash = np.isin(assets.triangle_part, [part[n] for n in mesh.LASH_PARTS])
         kinds = kind[own_part]
         count = [np.isin(self._own, [part[n] for n in names]).sum()
-                 for names in (LASH_PARTS, MOUTH_PARTS)]  # fmt: skip
+                 for names in (mesh.LASH_PARTS, mesh.MOUTH_PARTS)]  # fmt: skip
         head = len(self._used) - sum(count)
         chunks = [
             ('head', head, packed[triangles[~of_mouth]], flags[~of_mouth], kinds[~of_mouth]),
@@ -150,7 +140,7 @@ class FaceModel:
         uv[: self.skin_count] = self.assets.skin_uv * SKIN_TEXELS - 0.5
         for name, (x, y, side) in sheets.PATCH_OF.items():
             uv[own == part[name]] = x + side / 2, y + side / 2
-        for eye, lashes in zip(self.eyes, LASH_PARTS):
+        for eye, lashes in zip(self.eyes, mesh.LASH_PARTS):
             disc = self.assets.eye_disc[self._used[eye]]
             radius = np.maximum(np.linalg.norm(disc, axis=1, keepdims=True), 1e-6)
             disc = disc * np.minimum(1.0, 0.97 * sheets.EYE_PATCH_RADIUS / radius)
@@ -209,70 +199,6 @@ def head_shape(model: FaceModel, coefficients: np.ndarray, thickness: np.ndarray
     vertices[:skin] += normals[:skin] * thickness.astype(np.float32)[:, None]
     centres = np.array([(vertices[eye].min(0) + vertices[eye].max(0)) / 2 for eye in model.eyes])
     return HeadShape(vertices, points, centres.astype(np.float32), normals[:skin].copy())
-
-
-def _visible(assets: Assets, part: dict) -> tuple:
-    """Return the triangles worth drawing, their flags and parts; lashes apart."""
-    normals = np.zeros_like(assets.neutral)
-    whole = np.array([[0, len(assets.neutral), 0, len(assets.triangles)]])
-    vertex_normals(assets.neutral, assets.triangles, whole, normals)
-    triangles, own = assets.triangles, assets.triangle_part
-    skin = np.isin(own, [part['face'], part['head_neck']])
-    uv_u = assets.skin_uv[np.minimum(triangles, len(assets.skin_uv) - 1), 0]
-    seam = np.ptp(uv_u, axis=1) > 0.3
-    facing = normals[triangles, 2].max(axis=1)
-    inside = np.isin(own, [part[n] for n in MOUTH_PARTS])
-    keep_inside = inside & (
-        (own == part['mouth_socket'])  # closed at the back, or one sees through
-        | ((assets.neutral[triangles, 2].max(axis=1) > INNER_FRONT_MM) & (facing > -0.2))
-    )
-    sockets = np.isin(own, [part['eye_socket_left'], part['eye_socket_right']])
-    # The iris parts lie inside the closed sclera and are never seen: they are painted on it.
-    sclera = np.isin(own, [part[n] for n in SCLERA_PARTS]) & (facing > -0.3)
-    keep = (skin & ~seam & (facing > BACK_NORMAL)) | keep_inside | sockets | sclera
-    flags = np.zeros(len(triangles), np.uint8)
-    flags[skin] |= CASTER
-    flags[sockets | (own == part['mouth_socket'])] |= TWO_SIDED
-    return triangles[keep], flags[keep], own[keep]
-
-
-def _merged(assets: Assets, part: dict) -> np.ndarray:
-    """Return for each vertex the one that stands for all in its cell; itself where none does."""
-    same = np.arange(len(assets.neutral))
-    jaw = assets.expressions[assets.expression_names.index('jawOpen')]
-    skin = np.arange(len(assets.neutral)) < len(assets.skin_uv)
-    # The rims of the sockets stay: they close on lips and lids.
-    deep = assets.neutral[:, 2] < RIM_MM
-    regions = [
-        (np.flatnonzero((assets.vertex_part == part[n]) & (deep | ('socket' not in n))), c)
-        for n, c in CELL_MM.items()
-    ]
-    x, y, z = np.abs(assets.neutral[:, 0]), assets.neutral[:, 1], assets.neutral[:, 2]
-    behind_lips = (x < 18.0) & (np.abs(y + 34.0) < 8.0) & (z < 104.0)
-    for where, cell in (
-        (sheets.is_ear(assets.neutral), EAR_CELL_MM),
-        (y < -100.0, NECK_CELL_MM),
-        (behind_lips, HIDDEN_CELL_MM),
-    ):
-        regions.append((np.flatnonzero(skin & where), cell))
-    for index, cell in regions:
-        # Neighbours at rest that the jaw draws apart are no neighbours.
-        keys = np.concatenate([assets.neutral[index] / cell, jaw[index] / 8.0], axis=1)
-        keys = np.floor(keys).astype(int)
-        _, first, group = np.unique(keys, axis=0, return_index=True, return_inverse=True)
-        same[index] = index[first[group.ravel()]]
-    same[assets.landmarks] = assets.landmarks
-    return same
-
-
-def _ordered(assets: Assets, part: dict, triangles: np.ndarray) -> np.ndarray:
-    """Return the vertices to keep: head, then lashes, then the inside of the mouth."""
-    lashes = np.isin(assets.vertex_part, [part[n] for n in LASH_PARTS])
-    used = np.unique(np.concatenate(
-        [triangles.ravel(), np.arange(len(assets.skin_uv)), np.flatnonzero(lashes)]
-    ))  # fmt: skip
-    inside = np.isin(assets.vertex_part[used], [part[n] for n in MOUTH_PARTS])
-    return used[np.argsort(lashes[used] + 2 * inside, kind='stable')]
 
 
 def _sparse(assets: Assets, used: np.ndarray) -> Blendshapes:

@@ -130,7 +130,7 @@ def _dimples(place: np.ndarray) -> np.ndarray:
     return (bumps * np.exp(-span) * (place[..., 2] > 70.0)).astype(np.float32)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def _darken(atlas, rows, columns, base, start, texel, mask, depth, dark):
     dark[:] = 1.0
     for k in range(depth.shape[0]):

@@ -14,11 +14,12 @@ RING_SIZE = 8
 OCCLUSION = (1.7, 2.0)  # darkening per unit of hollow at each radius
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def vertex_normals(vertices, triangles, blocks, normals):
     """Write unit normals, the area-weighted mean of the triangles around each vertex."""
     for p in range(blocks.shape[0]):
         normals[blocks[p, 0] : blocks[p, 1]] = 0.0
+    for p in range(blocks.shape[0]):  # the rims of a block's triangles may lie in another one
         for t in range(blocks[p, 2], blocks[p, 3]):
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             ux = vertices[b, 0] - vertices[a, 0]
@@ -32,6 +33,7 @@ def vertex_normals(vertices, triangles, blocks, normals):
                 normals[v, 0] += nx
                 normals[v, 1] += ny
                 normals[v, 2] += nz
+    for p in range(blocks.shape[0]):
         for v in range(blocks[p, 0], blocks[p, 1]):
             x, y, z = normals[v, 0], normals[v, 1], normals[v, 2]
             inverse = np.float32(1.0) / (sqrt(x * x + y * y + z * z) + np.float32(1e-9))
@@ -66,7 +68,7 @@ def find_rings(points, radius, index):
                     index[i, k] = j
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def hollow(vertices, normals, index, rings, out):
     """Write (n, 2): how far the surface around rises above each vertex, per mm of radius."""
     for n in range(index.shape[0]):
@@ -83,7 +85,7 @@ def hollow(vertices, normals, index, rings, out):
             out[i, r] = total / np.float32(rings.shape[2])
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def occlude(hollow, rest, occlusion):
     # The skins carry the shade of the resting face: a third of it is drawn, changes in full.
     for i in range(hollow.shape[0]):
@@ -93,7 +95,7 @@ def occlude(hollow, rest, occlusion):
         occlusion[i] = min(np.float32(1.15), max(np.float32(0.25), dark))
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def deform(base, weights, start, index, delta, give, last, out):
     """Write base + shapes; `give` is how far a vertex follows, those from `last` on do not."""
     out[:] = base
@@ -111,7 +113,7 @@ def deform(base, weights, start, index, delta, give, last, out):
             out[i, 2] += f * delta[k, 2]
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def turn(vertices, index, centre, rotation):
     for i in index:
         x = vertices[i, 0] - centre[0]
@@ -123,7 +125,7 @@ def turn(vertices, index, centre, rotation):
             )
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def place(shape, follow, blocks, rotation, head, body, pivot, focal, distance, cx, cy, screen):
     """Write where the vertices fall on the screen; a pinhole at z = distance looks to -z."""
     for p in range(blocks.shape[0]):

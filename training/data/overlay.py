@@ -10,7 +10,7 @@ from training.data.raster import value_at
 CURVE_STEPS = 2047  # of the display's curve: its lines are within 1e-4 DN of it above 1 DN
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def blend(screen, triangles, block, atlas, opacity, picture, depth):
     """Lay translucent triangles over the picture: lashes, lenses."""
     height, width = depth.shape
@@ -46,7 +46,7 @@ def blend(screen, triangles, block, atlas, opacity, picture, depth):
                     depth[y, x] = near
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def stroke(points, radius, light, bias, picture, depth):
     """
     Draw a line with soft rims: spectacles, locks of hair.
@@ -90,7 +90,7 @@ def display_curve(gamma: float) -> np.ndarray:
     return (255.0 * np.linspace(0.0, 1.0, CURVE_STEPS + 2) ** (2 / gamma)).astype(np.float32)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def expose(picture, gain, curve):
     """Turn light into DN in place: gain, clipped at white, then the display's curve."""
     for y in range(picture.shape[0]):

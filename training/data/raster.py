@@ -18,7 +18,7 @@ SAMPLE_X = (0.375, 0.875, 0.125, 0.625)
 SAMPLE_Y = (0.125, 0.375, 0.625, 0.875)
 
 
-@njit(fastmath=True, cache=True, inline='always')
+@njit(fastmath=True, error_model='numpy', cache=True, inline='always')
 def _texel(atlas, u, v):
     u = min(np.float32(atlas.shape[1] - 1.01), max(np.float32(0.0), u))
     v = min(np.float32(atlas.shape[0] - 1.01), max(np.float32(0.0), v))
@@ -29,7 +29,7 @@ def _texel(atlas, u, v):
     return upper + fv * (lower - upper)
 
 
-@njit(fastmath=True, cache=True, inline='always')
+@njit(fastmath=True, error_model='numpy', cache=True, inline='always')
 def value_at(screen, atlas, a, b, c, w1, w2):
     w0 = np.float32(1.0) - w1 - w2
     u = w0 * screen[a, 5] + w1 * screen[b, 5] + w2 * screen[c, 5]
@@ -39,7 +39,7 @@ def value_at(screen, atlas, a, b, c, w1, w2):
     return _texel(atlas, u, v) * light + sheen
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code, live):
     """
     Draw the blocks' triangles; return how many face the viewer.
@@ -90,7 +90,7 @@ def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code
     return count
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def mark_edges(depth, code, jump, slot, tiles):
     """
     Number the pixels beside which material or depth changes; return how many there are.
@@ -125,7 +125,7 @@ def mark_edges(depth, code, jump, slot, tiles):
     return count
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def raster_edges(screen, triangles, live, slot, tiles, depths, owners):
     """
     Find the nearest of the live triangles at the samples of the numbered pixels.
@@ -174,7 +174,7 @@ def raster_edges(screen, triangles, live, slot, tiles, depths, owners):
                             depths[s, SAMPLES] = done
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def _sample(screen, triangles, atlas, t, x, y):
     a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
     x1, y1 = screen[b, 0] - screen[a, 0], screen[b, 1] - screen[a, 1]
@@ -189,7 +189,7 @@ def _sample(screen, triangles, atlas, t, x, y):
     return value_at(screen, atlas, a, b, c, w1, w2)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def resolve(screen, triangles, atlas, value, depth, slot, depths, owners, behind, level, picture):
     """Write the picture: faces before the background, edges as the mean of their samples."""
     height, width = picture.shape

@@ -146,7 +146,7 @@ def _passer(t: np.ndarray, size: tuple, rng: np.random.Generator) -> tuple:
     return sprite, float(level), np.stack([x, y], axis=-1)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def _crop(picture, left, top, out):
     """Write the part of a picture that begins at a place between its pixels."""
     height, width = out.shape
@@ -163,7 +163,7 @@ def _crop(picture, left, top, out):
             out[y, x] = a + fy * (b - a)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def _lay(cover, level, left, top, out):
     """Lay a shape of one light over the picture; its corner lies between pixels."""
     x0, y0 = int(floor(left)), int(floor(top))

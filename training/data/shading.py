@@ -31,7 +31,7 @@ def light_frame(local):
     return frame
 
 
-@njit(fastmath=True, cache=True, inline='always')
+@njit(fastmath=True, error_model='numpy', cache=True, inline='always')
 def _light_cell(vertices, i, frame):
     half = np.float32(SHADOW_GRID / 2)
     scale = np.float32(1.0 / SHADOW_CELL_MM)
@@ -44,7 +44,7 @@ def _light_cell(vertices, i, frame):
     return u * scale + half, v * scale + half, d
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def light_depth(vertices, normals, triangles, flags, caster, blocks, frame, cells, grid):
     """Write how near to the lamp the first caster in each cell is."""
     size = grid.shape[0]
@@ -83,7 +83,7 @@ def light_depth(vertices, normals, triangles, flags, caster, blocks, frame, cell
                         grid[y, x] = d
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def _lit(u, v, d, grid):
     """Return how much of the lamp is seen from a place, 0..1, softened over 3 x 3 cells."""
     size = grid.shape[0]
@@ -104,7 +104,7 @@ def _lit(u, v, d, grid):
     return np.float32(1.0) - total * np.float32(0.25)
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def shade(
     shape, normals, follow, blocks, rotation, lamps, room, sweep, occlusion, cells, grid, cast,
     skin_count, screen,
@@ -162,7 +162,7 @@ def shade(
             screen[i, 4] = sheen
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def darken_mouth(shape, first, teeth, lips, open_teeth, screen):
     for k in range(teeth.shape[0]):
         i = first + k
@@ -173,7 +173,7 @@ def darken_mouth(shape, first, teeth, lips, open_teeth, screen):
         screen[i, 3] *= dark * (open_teeth if teeth[k] else np.float32(1.0))
 
 
-@njit(fastmath=True, cache=True)
+@njit(fastmath=True, error_model='numpy', cache=True)
 def darken_eye(shape, index, upper, lower, left, right, screen):
     # Lids and lashes shade the top 7 mm of the opening, the lower lid 2 mm, the corners 5 mm.
     one = np.float32(1.0)

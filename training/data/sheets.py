@@ -124,7 +124,7 @@ def _torso() -> np.ndarray:
     for row in range(rows):
         angle = np.pi / 2 * min(1.0, row / 5.0)
         fall = max(0.0, (row - 5.0) / (rows - 6.0))
-        y = top - bend * (1 - np.cos(angle)) - 480.0 * fall
+        y = top - bend * (1 - np.cos(angle)) - 1200.0 * fall
         z = front - bend * (1 - np.sin(angle)) - 10.0 * fall
         points.append(np.stack([x, y, z], axis=-1))
     return np.concatenate(points)
