@@ -12,8 +12,8 @@ _BEND = {
     'fist': (1.35, 1.4, 1.4, 1.4, 0.6),
     'point': (0.08, 1.35, 1.4, 1.4, 0.7),
 }
-# Knuckle x and y from the palm's centre, length and radius in mm, spread in radians. Source:
-# means of Garrett, Anthropometry of the Hands of Male Air Force Flight Personnel, 1970, rounded.
+# Knuckle x and y from the palm's centre, length and radius in mm, spread in radians: chosen by
+# eye for an adult's hand beside the face.
 _FINGERS = (
     (-29.0, 42.0, 74.0, 8.6, -0.12),
     (-10.0, 47.0, 82.0, 8.8, -0.03),

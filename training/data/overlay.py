@@ -7,7 +7,7 @@ from numba import njit
 
 from training.data.raster import value_at
 
-CURVE_STEPS = 2047  # of the display's curve: its lines are within 1e-4 DN of it above 1 DN
+CURVE_STEPS = 2047  # of the display's curve: measured within 5e-4 DN of it, 3e-5 above 20 DN
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)
