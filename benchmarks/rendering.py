@@ -32,11 +32,11 @@ def main() -> None:
         return
     import cv2
 
+    from training.data.acting.performance import perform
     from training.data.assets import AssetsError, load_assets
-    from training.data.faces import FaceModel
-    from training.data.looks import draw_look
-    from training.data.performance import perform
-    from training.data.scene import Stage
+    from training.data.rendering.faces import FaceModel
+    from training.data.rendering.looks import draw_look
+    from training.data.rendering.scene import Stage
 
     try:
         model = FaceModel(load_assets())

@@ -5,7 +5,7 @@ import numpy as np
 from cs3d_ros.events import EventBatch
 from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.data.action_units import ACTION_UNITS
+from training.data.acting.action_units import ACTION_UNITS
 from training.data.clips import RecordedClip, Truth, write_shard
 from training.data.world import ACTED
 

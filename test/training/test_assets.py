@@ -13,11 +13,11 @@ pytest.importorskip('cv2')
 
 import cv2
 
-from training.data import asset_files, pack_face, pack_skins
-from training.data.asset_files import MESH_FILE, SKIN_PARTS, AssetsError, assets_folder
-from training.data.assets import load_assets, main
-from training.data.face_maps import eye_disc, face_maps, pull_push
-from training.data.faces import FaceModel
+from training.data.assets import asset_files, load_assets, pack_face, pack_skins
+from training.data.assets.__main__ import main
+from training.data.assets.asset_files import MESH_FILE, SKIN_PARTS, AssetsError, assets_folder
+from training.data.assets.face_maps import eye_disc, face_maps, pull_push
+from training.data.rendering.faces import FaceModel
 
 SHAPED = ('browDown_L', 'jawOpen', 'cheekRaiser_R', 'identity000', 'identity099')
 MAKEHUMAN_UV_END = 0.99  # the head of MakeHuman's picture ends there

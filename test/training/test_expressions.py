@@ -5,7 +5,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.action_units import (
+from training.data.acting.action_units import (
     ACTION_UNITS,
     COLUMN,
     JAW_LIMIT,
@@ -15,8 +15,8 @@ from training.data.action_units import (
     blendshapes_of,
     reconcile,
 )
-from training.data.expressions import MICRO_INTENSITY, MICRO_UNITS, draw_apex
-from training.data.recipes import BLENDS, RECIPES
+from training.data.acting.expressions import MICRO_INTENSITY, MICRO_UNITS, draw_apex
+from training.data.acting.recipes import BLENDS, RECIPES
 from training.data.world import ACTED
 
 RECIPE_IDS = ['{}: {}'.format(r.expression, r.name) for r in RECIPES]

@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from training.data.action_units import (
+from training.data.acting.action_units import (
     ACTION_UNITS,
     COLUMN,
     JAW_LIMIT,
@@ -15,10 +15,10 @@ from training.data.action_units import (
     MIN_WEIGHT,
     blendshapes_of,
 )
-from training.data.hands import HANDS
-from training.data.nuisances import MOUTH_PLAY, NUISANCES, choose_nuisances
-from training.data.performance import FRAME_RATE_HZ, act_out, perform
-from training.data.timeline import (
+from training.data.acting.hands import HANDS
+from training.data.acting.nuisances import MOUTH_PLAY, NUISANCES, choose_nuisances
+from training.data.acting.performance import FRAME_RATE_HZ, act_out, perform
+from training.data.acting.timeline import (
     LONG_HOLD_S,
     MICRO_RISE_S,
     Segment,

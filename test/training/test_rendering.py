@@ -8,13 +8,13 @@ from hypothesis import strategies as st
 pytest.importorskip('numba')
 pytest.importorskip('cv2')
 
-from training.data import kernels, overlay, raster, shading
 from training.data.assets import load_assets
-from training.data.camera import PIVOT_MM, Camera, Pose, project
-from training.data.faces import FaceModel, head_shape
-from training.data.hand_mesh import POSTURES, hand
-from training.data.lights import Lights, lamp
-from training.data.render import Renderer, Wear
+from training.data.rendering import kernels, overlay, raster, shading
+from training.data.rendering.camera import PIVOT_MM, Camera, Pose, project
+from training.data.rendering.faces import FaceModel, head_shape
+from training.data.rendering.hand_mesh import POSTURES, hand
+from training.data.rendering.lights import Lights, lamp
+from training.data.rendering.render import Renderer, Wear
 
 CAMERA = Camera(128, 128, 420.0, 700.0, (64.0, 64.0))
 GREY = np.full((512, 1024), 0.5, np.float32)

@@ -11,16 +11,16 @@ pytest.importorskip('cv2')
 
 from cs3d_ros.events import EventBatch
 from cs3d_ros.face import box_of_landmarks, face_square
-from training.data.action_units import ACTION_UNITS
+from training.data.acting.action_units import ACTION_UNITS
+from training.data.acting.hands import Hand
+from training.data.acting.performance import perform
 from training.data.assets import load_assets
-from training.data.faces import FaceModel
-from training.data.hands import Hand
-from training.data.lights import TOTAL, draw_lights
-from training.data.looks import OCCLUDERS, draw_look
-from training.data.performance import perform
-from training.data.room import Room
-from training.data.scene import Stage, draw_sensor, record
-from training.data.wear import hat_cover, scarf_cover
+from training.data.rendering.faces import FaceModel
+from training.data.rendering.lights import TOTAL, draw_lights
+from training.data.rendering.looks import OCCLUDERS, draw_look
+from training.data.rendering.room import Room
+from training.data.rendering.scene import Stage, draw_sensor, record
+from training.data.rendering.wear import hat_cover, scarf_cover
 from training.data.world import ACTED, CONDITIONS, Ingredients
 
 ALL = Ingredients()

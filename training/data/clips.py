@@ -19,7 +19,7 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch
-from training.data.action_units import ACTION_UNITS
+from training.data.acting.action_units import ACTION_UNITS
 from training.data.world import ACTED
 
 SCHEMA = 2  # 1 were single .npz files

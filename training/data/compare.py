@@ -19,14 +19,14 @@ from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator, concatenate
 from cs3d_ros.face import box_of_landmarks, face_square
 from cs3d_ros.simulator import PRESETS, Video, simulate_video
+from training.data.acting.performance import act_out
+from training.data.acting.timeline import Segment
 from training.data.corpora.align import STEADY_S, find_landmarks, smoothed
 from training.data.corpora.facemesh import FaceMesh
-from training.data.looks import draw_look
-from training.data.performance import act_out
 from training.data.plan import SetPlan
-from training.data.scene import record
+from training.data.rendering.looks import draw_look
+from training.data.rendering.scene import record
 from training.data.studio import Studio
-from training.data.timeline import Segment
 from training.data.world import ACTED, Condition, Ingredients
 
 CELLS = 56  # a side; the grid of the trial whose figures docs/synthetic-data.md repeats

@@ -15,10 +15,10 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from cs3d_ros.events.recordings import write_recording
 from cs3d_ros.simulator.pixel import PixelSettings
-from training.data.looks import draw_look
-from training.data.performance import FRAME_RATE_HZ, Segment, act_out
+from training.data.acting.performance import FRAME_RATE_HZ, Segment, act_out
 from training.data.plan import SetPlan
-from training.data.scene import record
+from training.data.rendering.looks import draw_look
+from training.data.rendering.scene import record
 from training.data.studio import LICENCES, Studio, segment_entry
 from training.data.world import Ingredients
 

@@ -6,8 +6,8 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
+from training.data.acting.performance import SEQUENCE_SHARE
 from training.data.clips import SPLITS
-from training.data.performance import SEQUENCE_SHARE
 from training.data.world import ACTED, CONDITIONS, Ingredients
 
 SPLIT_PATTERN = ('train',) * 7 + ('val',) + ('test',) * 2  # of every ten clips

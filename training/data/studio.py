@@ -10,13 +10,13 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.simulator import pixel
+from training.data.acting.performance import FRAME_RATE_HZ, Performance, perform
 from training.data.assets import load_assets
 from training.data.clips import RecordedClip, pack_shard
-from training.data.faces import FaceModel
-from training.data.materials import Look, draw_look
-from training.data.performance import FRAME_RATE_HZ, Performance, perform
 from training.data.plan import ClipPlan, SetPlan, identity_number, split_skins
-from training.data.scene import Scene, Stage, record
+from training.data.rendering.faces import FaceModel
+from training.data.rendering.looks import Look, draw_look
+from training.data.rendering.scene import Scene, Stage, record
 from training.data.world import CONDITIONS
 
 LICENCES = {
@@ -24,7 +24,7 @@ LICENCES = {
     'Technologies',
     'skins, brows, irises': 'MakeHuman, CC0 1.0',
 }
-BESIDE_THE_WORLD = {'inspect.py', 'card.py', 'demo_recording.py'}  # they change no clip
+BESIDE_THE_WORLD = {'inspect.py', 'card.py', 'compare.py', 'corpora', 'demo_recording.py'}
 
 
 class Shard(NamedTuple):
@@ -114,8 +114,8 @@ def segment_entry(segment) -> dict:
 def _digest() -> str:
     digest = hashlib.sha256()
     folders = Path(__file__).parent, Path(pixel.__file__).parent
-    for path in sorted(path for folder in folders for path in folder.glob('*.py')):
-        if path.name not in BESIDE_THE_WORLD:
+    for path in sorted(path for folder in folders for path in folder.rglob('*.py*')):
+        if path.suffix in ('.py', '.pyx', '.pxd') and not BESIDE_THE_WORLD & set(path.parts):
             digest.update(path.name.encode() + path.read_bytes())
     return digest.hexdigest()[:16]
 

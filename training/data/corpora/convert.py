@@ -12,7 +12,7 @@ from cs3d_ros.events.recordings import identify, open_recording
 from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.inference.emotion import NEUTRAL
 from cs3d_ros.simulator import PRESETS, EventCamera, dimmed
-from training.data.action_units import ACTION_UNITS
+from training.data.acting.action_units import ACTION_UNITS
 from training.data.clips import RecordedClip, Truth
 from training.data.corpora.align import (
     SIZE,

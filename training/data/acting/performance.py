@@ -4,12 +4,12 @@ from dataclasses import dataclass, field, replace
 
 import numpy as np
 
-from training.data import habits
-from training.data.action_units import COLUMN, blendshape_weights, reconcile
-from training.data.curves import moments, wander
-from training.data.expressions import UPPER_FACE, Apex, draw_apex
-from training.data.nuisances import NUISANCES, choose_nuisances, swallow
-from training.data.timeline import Segment, draw_timeline, envelope
+from training.data.acting import habits
+from training.data.acting.action_units import COLUMN, blendshape_weights, reconcile
+from training.data.acting.curves import moments, wander
+from training.data.acting.expressions import UPPER_FACE, Apex, draw_apex
+from training.data.acting.nuisances import NUISANCES, choose_nuisances, swallow
+from training.data.acting.timeline import Segment, draw_timeline, envelope
 from training.data.world import CONDITIONS, Condition, Ingredients
 
 FRAME_RATE_HZ = 60
@@ -38,7 +38,7 @@ class Performance:
     weights: dict = field(default_factory=dict)  # blendshape -> (F,) float32
     segments: list = field(default_factory=list)
     nuisances: list = field(default_factory=list)
-    hands: list = field(default_factory=list)  # of training.data.hands.Hand
+    hands: list = field(default_factory=list)  # of training.data.acting.hands.Hand
 
     def __len__(self):
         return len(self.pose)

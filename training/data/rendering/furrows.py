@@ -3,9 +3,9 @@
 import numpy as np
 from numba import njit
 
-from training.data.faces import Blendshapes
-from training.data.sheets import SKIN_TEXELS
-from training.data.textures import blurred, noise
+from training.data.rendering.faces import Blendshapes
+from training.data.rendering.sheets import SKIN_TEXELS
+from training.data.rendering.textures import blurred, noise
 
 FAR_MM = 1e3  # position of texels that no triangle covers
 

@@ -9,20 +9,20 @@ from cs3d_ros.events import EventBatch
 from cs3d_ros.face import box_of_landmarks
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.simulator.pixel import PRESETS, PixelModel, PixelSettings, dimmed
+from training.data.acting.performance import FRAME_RATE_HZ, Performance
 from training.data.assets import DISPLAY_GAMMA
-from training.data.camera import Camera, Pose
 from training.data.clips import Truth
-from training.data.faces import FaceModel, HeadShape, head_shape
-from training.data.furrows import FurrowLayer
-from training.data.hand_mesh import POSTURES, hand
-from training.data.lights import TOTAL, Lights, draw_lights
-from training.data.looks import OCCLUDERS, Look
-from training.data.materials import Painter
-from training.data.overlay import display_curve, expose
-from training.data.performance import FRAME_RATE_HZ, Performance
-from training.data.render import Renderer, Wear
-from training.data.room import Room
-from training.data.wear import bridge, clothed, dress
+from training.data.rendering.camera import Camera, Pose
+from training.data.rendering.faces import FaceModel, HeadShape, head_shape
+from training.data.rendering.furrows import FurrowLayer
+from training.data.rendering.hand_mesh import POSTURES, hand
+from training.data.rendering.lights import TOTAL, Lights, draw_lights
+from training.data.rendering.looks import OCCLUDERS, Look
+from training.data.rendering.materials import Painter
+from training.data.rendering.overlay import display_curve, expose
+from training.data.rendering.render import Renderer, Wear
+from training.data.rendering.room import Room
+from training.data.rendering.wear import bridge, clothed, dress
 from training.data.world import ACTED, CONDITIONS, Condition, Ingredients
 
 DISTANCE_MM = (450.0, 1100.0)

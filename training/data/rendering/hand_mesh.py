@@ -2,7 +2,7 @@
 
 import numpy as np
 
-from training.data.sheets import CLOTH_PATCH, HAND_PATCH
+from training.data.rendering.sheets import CLOTH_PATCH, HAND_PATCH
 
 POSTURES = ('flat', 'loose', 'fist', 'point')
 # Bend of the fingers per joint in radians, index to little finger, then the thumb.

@@ -4,8 +4,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.data.action_units import COLUMN
-from training.data.recipes import BLENDS, RECIPES, Recipe
+from training.data.acting.action_units import COLUMN
+from training.data.acting.recipes import BLENDS, RECIPES, Recipe
 
 BLEND_SHARE, BLEND_LEVEL = 0.12, (0.25, 0.45)
 UPPER_FACE = (1, 2, 4, 5, 6, 7, 9)

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from training.data.action_units import COLUMN
-from training.data.curves import ease, moments, pulse, swing
-from training.data.timeline import envelope
+from training.data.acting.action_units import COLUMN
+from training.data.acting.curves import ease, moments, pulse, swing
+from training.data.acting.timeline import envelope
 
 BLINKS_PER_S = 0.3  # people blink 15 to 20 times a minute
 GAZE_SHIFTS_PER_S = 0.5

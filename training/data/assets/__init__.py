@@ -4,19 +4,14 @@ The morphable face and its skins, read from outside the repository.
 ``python -m training.data.assets pack`` puts them into the user's cache, once.
 """
 
-import argparse
-import sys
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
 
 import cv2
 import numpy as np
-from rich.progress import Progress
 
-from cs3d_ros import Cs3dError
-from training.data.asset_files import (
-    ENVIRONMENT,
+from training.data.assets.asset_files import (
     GET_FACE,
     GET_SKINS,
     MESH_FILE,
@@ -24,9 +19,8 @@ from training.data.asset_files import (
     SKINS_FOLDER,
     AssetsError,
     assets_folder,
-    cache_folder,
 )
-from training.data.face_maps import eye_disc, face_maps
+from training.data.assets.face_maps import eye_disc, face_maps
 
 DISPLAY_GAMMA = 2.2  # the skins are stored gamma-encoded; light is what the sensor sees
 INNER_LIPS = (5517, 5533)  # vertices of the OBJ files, at the middle of the upper and lower lip
@@ -39,7 +33,7 @@ class Assets:
 
     Lengths in mm; x to the person's left, y up, z towards the viewer. Texture coordinates are
     `crop coordinates`: x right, y down, 0..1. Without a folder of skins they are painted
-    (training.data.procedural_skin); their names begin with `procedural`.
+    (training.data.assets.procedural_skin); their names begin with `procedural`.
     """
 
     folder: Path
@@ -93,7 +87,7 @@ class Assets:
         """What paints where there are no pictures; None where there are."""
         if (self.folder / SKINS_FOLDER).is_dir():
             return None
-        from training.data.procedural_skin import (
+        from training.data.assets.procedural_skin import (
             Paintbox,
         )  # its noise comes with heads, made of Assets
 
@@ -172,54 +166,3 @@ def _read_mesh(path: Path) -> dict:
             return {name: mesh[name] for name in mesh.files}
     except Exception as reason:  # zipfile, zlib and NumPy each have their own
         raise AssetsError('{}: cannot be read: {}; {}'.format(path, reason, GET_FACE)) from reason
-
-
-def pack(options: argparse.Namespace) -> Path:
-    """Write what the clones hold into a folder of assets; return the folder."""
-    from training.data.pack_face import pack_face
-    from training.data.pack_skins import pack_skins
-
-    out = Path(options.out) if options.out else cache_folder()
-    with Progress() as progress:
-
-        def run(make, clone: str, what: str):
-            bar = progress.add_task(what, total=None)
-            make(Path(clone), out, lambda n, of: progress.update(bar, completed=n, total=of))
-
-        if options.ict_facekit:
-            run(pack_face, options.ict_facekit, 'the face')
-        if options.makehuman:
-            run(pack_skins, options.makehuman, 'its skins')
-    return out
-
-
-def main(arguments: list | None = None) -> int:
-    """Run the command; return its exit status."""
-    parser = argparse.ArgumentParser(prog='python -m training.data.assets', description=__doc__)
-    command = parser.add_subparsers(dest='command', required=True).add_parser(
-        'pack', help='put the face and its skins where load_assets finds them'
-    )
-    command.add_argument('--ict-facekit', metavar='CLONE', help='of ICT-VGL/ICT-FaceKit')
-    command.add_argument(
-        '--makehuman', metavar='CLONE', help='of makehumancommunity/makehuman-assets'
-    )
-    command.add_argument('-o', '--out', metavar='FOLDER', help='instead of the cache')
-    options = parser.parse_args(arguments)
-    if not options.ict_facekit and not options.makehuman:
-        parser.error('nothing to pack: {}; {}'.format(GET_FACE, GET_SKINS))
-    try:
-        out = pack(options)
-    except Cs3dError as error:
-        print(error, file=sys.stderr)
-        return 1
-    if not (out / MESH_FILE).is_file():
-        print('{}: the face itself is still missing: {}'.format(out, GET_FACE))
-    elif options.out:
-        print('{}: packed; name it by --assets or ${}'.format(out, ENVIRONMENT))
-    else:
-        print('{}: packed'.format(out))
-    return 0
-
-
-if __name__ == '__main__':
-    sys.exit(main())

@@ -2,9 +2,9 @@
 
 import numpy as np
 
-from training.data.curves import bump, ease, moments, pulse, swing, wander
-from training.data.habits import blink, look
-from training.data.hands import HANDS
+from training.data.acting.curves import bump, ease, moments, pulse, swing, wander
+from training.data.acting.habits import blink, look
+from training.data.acting.hands import HANDS
 from training.data.world import Condition, Ingredients
 
 SYLLABLES_S = (0.14, 0.3)  # between two; people say 3 to 6 a second

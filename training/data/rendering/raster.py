@@ -9,7 +9,7 @@ from math import ceil, floor
 import numpy as np
 from numba import njit
 
-from training.data.sheets import TWO_SIDED
+from training.data.rendering.sheets import TWO_SIDED
 
 TILE_BITS = 3  # a tile is 8 px wide
 SAMPLES = 4  # of a pixel at an edge

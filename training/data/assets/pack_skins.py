@@ -8,8 +8,8 @@ from pathlib import Path
 import cv2
 import numpy as np
 
-from training.data.asset_files import GET_SKINS, SKIN_PARTS, SKINS_FOLDER, AssetsError
-from training.data.face_maps import SKIN_TEXELS, face_maps, pull_push
+from training.data.assets.asset_files import GET_SKINS, SKIN_PARTS, SKINS_FOLDER, AssetsError
+from training.data.assets.face_maps import SKIN_TEXELS, face_maps, pull_push
 
 LAYOUTS = ('base', 'makehuman/data', 'data', '.')  # of makehuman-assets, of MakeHuman's program
 # The community's skins have licences of their own: only what MakeHuman bundles is taken.

@@ -5,8 +5,8 @@ import zlib
 import cv2
 import numpy as np
 
-from training.data.face_maps import SKIN_TEXELS
-from training.data.textures import noise
+from training.data.assets.face_maps import SKIN_TEXELS
+from training.data.rendering.textures import noise
 
 BROWS = tuple('procedural_brow_{:02d}'.format(k) for k in range(12))
 IRISES = tuple(

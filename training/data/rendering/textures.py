@@ -3,7 +3,7 @@
 import cv2
 import numpy as np
 
-from training.data.sheets import CLOTH_PATCH
+from training.data.rendering.sheets import CLOTH_PATCH
 
 
 def noise(rng: np.random.Generator, size: int, scale: float) -> np.ndarray:

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from training.data import sheets
 from training.data.assets import Assets
-from training.data.kernels import vertex_normals
-from training.data.sheets import CASTER, TWO_SIDED
+from training.data.rendering import sheets
+from training.data.rendering.kernels import vertex_normals
+from training.data.rendering.sheets import CASTER, TWO_SIDED
 
 INNER_FRONT_MM = 60.0  # teeth and gums behind this are never seen
 BACK_NORMAL = -0.8  # skin that looks back further is not seen at poses up to 53 degrees

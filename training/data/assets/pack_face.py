@@ -7,7 +7,7 @@ from pathlib import Path
 import numpy as np
 
 from cs3d_ros.files import whole_file
-from training.data.asset_files import GET_FACE, LICENCE_FILE, MESH_FILE, AssetsError
+from training.data.assets.asset_files import GET_FACE, LICENCE_FILE, MESH_FILE, AssetsError
 
 MODEL_FOLDER = 'FaceXModel'
 NEUTRAL = 'generic_neutral_mesh'

@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.curves import bump, ease, wander
+from training.data.acting.curves import bump, ease, wander
 
 AWAY_MM = (180.0, -650.0, 60.0)  # aside, up, forward: below any picture
 REACH_S = (0.4, 0.75)  # reaching for the own face takes about half a second

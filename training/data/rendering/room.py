@@ -6,7 +6,7 @@ import cv2
 import numpy as np
 from numba import njit
 
-from training.data.textures import blurred, noise
+from training.data.rendering.textures import blurred, noise
 
 PAD_PX = 40  # how much larger than the picture the clutter is, on each side
 PAN_SHARE, PASSING_SHARE = 0.15, 0.15  # of clips

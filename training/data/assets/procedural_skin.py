@@ -13,11 +13,11 @@ import zlib
 import cv2
 import numpy as np
 
-from training.data.face_maps import SKIN_TEXELS, pull_push
-from training.data.procedural_features import BROWS, IRISES, paint_brows, paint_iris
-from training.data.textures import noise
+from training.data.assets.face_maps import SKIN_TEXELS, pull_push
+from training.data.assets.procedural_features import BROWS, IRISES, paint_brows, paint_iris
+from training.data.rendering.textures import noise
 
-# Words that training.data.looks reads in MakeHuman's names, too: hair, beards and age follow.
+# Words that rendering.looks reads in MakeHuman's names, too: hair, beards and age follow.
 SKINS = tuple(
     'procedural_{:02d}_{}_{}skinned_{}male'.format(k, *words)
     for k, words in enumerate(

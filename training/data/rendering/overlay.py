@@ -5,7 +5,7 @@ from math import ceil, floor, sqrt
 import numpy as np
 from numba import njit
 
-from training.data.raster import value_at
+from training.data.rendering.raster import value_at
 
 CURVE_STEPS = 2047  # of the display's curve: measured within 5e-4 DN of it, 3e-5 above 20 DN
 

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data import mesh, sheets
 from training.data.assets import Assets
-from training.data.hand_mesh import HAND_TRIANGLES, HAND_UV, hand
-from training.data.kernels import vertex_normals
-from training.data.sheets import CASTER, SKIN_TEXELS, TWO_SIDED
+from training.data.rendering import mesh, sheets
+from training.data.rendering.hand_mesh import HAND_TRIANGLES, HAND_UV, hand
+from training.data.rendering.kernels import vertex_normals
+from training.data.rendering.sheets import CASTER, SKIN_TEXELS, TWO_SIDED
 
 IDENTITY_SIGMA = 0.7  # sigma 1 on all modes gives caricatures; 0.6 to 0.8 looks ordinary
 MIN_DISPLACEMENT_MM = 0.02  # a blendshape leaves the vertices below it alone

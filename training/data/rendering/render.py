@@ -4,11 +4,11 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data import kernels, overlay, raster, shading
-from training.data.camera import PIVOT_MM, Camera, Pose, project
-from training.data.faces import FaceModel, HeadShape
-from training.data.lights import Lights
-from training.data.sheets import CASTER
+from training.data.rendering import kernels, overlay, raster, shading
+from training.data.rendering.camera import PIVOT_MM, Camera, Pose, project
+from training.data.rendering.faces import FaceModel, HeadShape
+from training.data.rendering.lights import Lights
+from training.data.rendering.sheets import CASTER
 
 RING_MM = (4.5, 11.0)  # radii at which hollows are felt
 MOUTH_SHUT_MM = 0.9  # a smaller lip gap hides the inside (lips at rest are 0.76 apart)

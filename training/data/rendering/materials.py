@@ -4,10 +4,10 @@ import cv2
 import numpy as np
 from numba import njit
 
-from training.data.faces import FaceModel
-from training.data.furrows import FAR_MM, crease, furrows
-from training.data.looks import Look
-from training.data.sheets import (
+from training.data.rendering.faces import FaceModel
+from training.data.rendering.furrows import FAR_MM, crease, furrows
+from training.data.rendering.looks import Look
+from training.data.rendering.sheets import (
     ATLAS_SHAPE,
     CLOTH_PATCH,
     EYE_PATCH,
@@ -24,8 +24,8 @@ from training.data.sheets import (
     hairline_distance,
     is_ear,
 )
-from training.data.textures import blurred, cloth, noise, spot, strands
-from training.data.wear import hat_cover, scarf_cover
+from training.data.rendering.textures import blurred, cloth, noise, spot, strands
+from training.data.rendering.wear import hat_cover, scarf_cover
 from training.data.world import Ingredients
 
 TONE_POWER = 0.75  # the dark skins are painted darker than skin is (0.06 and more)

@@ -2,10 +2,10 @@
 
 import numpy as np
 
-from training.data.faces import FaceModel, HeadShape
-from training.data.looks import Look
-from training.data.render import Wear
-from training.data.sheets import LENS_POINTS, hairline_distance, is_ear, smoothstep
+from training.data.rendering.faces import FaceModel, HeadShape
+from training.data.rendering.looks import Look
+from training.data.rendering.render import Wear
+from training.data.rendering.sheets import LENS_POINTS, hairline_distance, is_ear, smoothstep
 
 HAT_MM = {'cap': 5.0, 'beanie': 6.0, 'headscarf': 8.0}  # thickness over the flattened hair
 FACE_SCARF_MM = 5.0

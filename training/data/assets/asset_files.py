@@ -5,7 +5,7 @@ from pathlib import Path
 
 from cs3d_ros import Cs3dError
 
-BESIDE_REPOSITORY = Path(__file__).resolve().parents[3] / 'shared' / 'data'
+BESIDE_REPOSITORY = Path(__file__).resolve().parents[4] / 'shared' / 'data'
 ENVIRONMENT = 'CS3D_ASSETS'
 MESH_FILE = 'ict_facekit/ict_face_light.npz'
 LICENCE_FILE = 'ict_facekit/LICENSE'

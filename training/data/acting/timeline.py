@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from training.data.curves import ease
+from training.data.acting.curves import ease
 from training.data.world import Condition, Ingredients
 
 # Seconds. Sources: KDEF-dyn unfolds in 1.03 s (Calvo et al., Frontiers in Psychology 9, 2018);

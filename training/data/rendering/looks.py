@@ -4,7 +4,7 @@ from dataclasses import dataclass, replace
 
 import numpy as np
 
-from training.data.faces import IDENTITY_SIGMA, FaceModel
+from training.data.rendering.faces import IDENTITY_SIGMA, FaceModel
 from training.data.world import Ingredients
 
 HEADWEAR = ('none', 'cap', 'beanie', 'headscarf')

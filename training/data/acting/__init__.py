@@ -1,0 +1,1 @@
+"""What rendered people do: action units of FACS over time."""

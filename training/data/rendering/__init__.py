@@ -1,0 +1,1 @@
+"""What rendered people look like, and how they are drawn."""
