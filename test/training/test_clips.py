@@ -15,7 +15,7 @@ pytest.importorskip('h5py')
 
 import h5py
 from fabricated import make_clip
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cs3d_ros.events import EventBatch
@@ -87,6 +87,7 @@ def test_entries_and_truth_are_read_without_events(folder, clips):
     np.testing.assert_array_equal(read.truth(0).landmarks, clips[0].truth.landmarks)
 
 
+@settings(max_examples=30)
 @given(st.lists(st.integers(-(10**9), 4 * 10**9), min_size=2, max_size=2))
 def test_range_of_events_is_that_of_the_whole_clip(range_set, span):
     for index, clip in enumerate(range_set[1]):
