@@ -120,17 +120,15 @@ def _result(future, shard):
 @contextlib.contextmanager
 def local_workers(count: int):
     """Yield a client of worker processes on this machine, one thread each; ends them."""
-    with (
-        distributed.LocalCluster(
-            n_workers=count,
-            threads_per_worker=1,
-            host='127.0.0.1',
-            dashboard_address='127.0.0.1:0',  # any free port: without, it would claim 8787
-            memory_limit=0,  # no worker is ended for it
-            silence_logs=logging.CRITICAL,  # errors come back to us and are told once
-        ) as cluster,
-        distributed.Client(cluster) as client,
-    ):
+    cluster = distributed.LocalCluster(
+        n_workers=count,
+        threads_per_worker=1,
+        host='127.0.0.1',
+        dashboard_address='127.0.0.1:0',  # any free port: without, it would claim 8787
+        memory_limit=0,  # no worker is ended for it
+        silence_logs=logging.CRITICAL,  # errors come back to us and are told once
+    )
+    with cluster, distributed.Client(cluster) as client:
         yield client
 
 

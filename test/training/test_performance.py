@@ -264,6 +264,18 @@ def test_head_habits_move_nothing_but_head_and_body(expressions, seed):
     assert differing(one, two) <= {'pose', 'head_mm', 'body_mm'}
 
 
+@given(SEEDS)
+def test_heads_follow_a_sudden_expression_slowly(seed):
+    segment = Segment('disgusted', '', 1.0, 1.15, 3.0, 3.2)
+    still, moved = (
+        act_out([segment], 4.5, [], np.random.default_rng(seed), STANDARD, ALL.without(*out))
+        for out in (('head_habits',), ())
+    )
+    forward = np.abs(moved.head_mm[:, 2] - still.head_mm[:, 2])
+    at = int(1.15 * FRAME_RATE_HZ)
+    assert forward[at] <= 0.2 * forward.max()
+
+
 @given(SHOWN, SEEDS)
 def test_timed_blinks_move_nothing_but_lids(expressions, seed):
     one, two = (performed(expressions, seed, *out) for out in ((), ('timed_blinks',)))

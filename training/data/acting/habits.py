@@ -1,5 +1,7 @@
 """What heads, eyes and lids do besides: dips and nods, blinks, looks around, breath."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from training.data.acting.action_units import COLUMN
@@ -12,6 +14,8 @@ BREATHS_HZ = (0.2, 0.33)  # 12 to 20 a minute
 TIMED_BLINK_SHARE = 0.25  # of onsets and of offsets have a blink of their own
 DIP_SHARE, NOD_SHARE = 0.4, 0.12  # of onsets and of offsets
 LAUGH_HZ = (4.0, 5.5)  # pulses of a laugh, Bachorowski et al., J. Acoust. Soc. Am. 110, 2001
+HEAD_S = 0.7  # at least, for a pose taken or left: a head weighs more than lips; chosen by eye
+MOMENT_S = 0.02  # between a head that has risen and one that falls
 CALM = 0.1  # what is left of all movement during a long hold
 
 # The head while an expression is held: yaw aside, pitch (down), roll aside in degrees, forward mm.
@@ -31,7 +35,7 @@ HEAD_HABITS = {
 def move_head(act, t: np.ndarray, rng: np.random.Generator):
     """Move the head as people do who express: a pose held, dips and nods as they begin and end."""
     for segment, own in zip(act.segments, rng.spawn(len(act.segments))):
-        held = envelope(t, segment, (0.05, 1.0), (0.05, 1.0)) * abs(own.normal(0.0, 1.0))
+        held = envelope(t, _slowed(segment), (0.05, 1.0), (0.05, 1.0)) * abs(own.normal(0.0, 1.0))
         yaw, pitch, roll, forward = HEAD_HABITS[segment.expression]
         sides = own.choice([-1, 1], 2)
         turn = np.array([yaw * sides[0], pitch, roll * sides[1]]) + own.normal(0, 1.2, 3)
@@ -45,6 +49,16 @@ def move_head(act, t: np.ndarray, rng: np.random.Generator):
             shake = swing(t, segment.onset_start_s + 0.2, length, own.uniform(*LAUGH_HZ))
             act.pose[:, 1] += own.uniform(0.3, 1.0) * shake
             act.body_mm[:, 1] += own.uniform(0.5, 2.0) * shake
+
+
+def _slowed(segment):
+    """Return a segment that rises and falls no faster than heads do."""
+    risen = max(segment.apex_start_s, segment.onset_start_s + HEAD_S)
+    return replace(
+        segment,
+        apex_start_s=min(risen, max(segment.apex_start_s, segment.offset_start_s - MOMENT_S)),
+        offset_end_s=max(segment.offset_end_s, segment.offset_start_s + HEAD_S),
+    )
 
 
 def _dip(act, t, moment: float, faint: float, rng: np.random.Generator):
