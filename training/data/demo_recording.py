@@ -83,7 +83,7 @@ def main(arguments: list | None = None) -> int:
         prog='python -m training.data.demo_recording', description=__doc__
     )
     parser.add_argument('-o', '--output', required=True, help='.aedat4 or .npz')
-    parser.add_argument('--seed', type=int, default=11)
+    parser.add_argument('--seed', type=int, default=22)
     parser.add_argument('--assets', help='folder of ict_facekit/ and skins/')
     options = parser.parse_args(arguments)
     try:

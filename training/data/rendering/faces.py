@@ -180,11 +180,12 @@ def head_shape(model: FaceModel, coefficients: np.ndarray, thickness: np.ndarray
         Of what lies on the skin (hair, a scarf), mm.
     """
     assets, count, skin = model.assets, len(model._used), model.skin_count
-    moved = np.tensordot(
+    # No BLAS: its sums, and with them every clip, depend on how many threads it has.
+    moved = np.einsum(
+        'k,kcv->vc',
         coefficients.astype(np.float32) * np.float32(assets.step_mm),
         assets.identities[:, :, model._used].astype(np.float32),
-        1,
-    ).T
+    )
     vertices = model.neutral.copy()
     shift = moved[model.landmarks[27:68]].mean(axis=0)  # nose, eyes and mouth
     vertices[:count] += moved - shift
