@@ -34,7 +34,6 @@ class Performance:
     body_mm: np.ndarray  # (F, 3)
     expression: list  # (F,) names: the target; 'neutral' from the start of an offset
     intensity: np.ndarray  # (F,) 0..1 of the expression shown or left
-    drift_px: np.ndarray  # (F, 2) nought
     weights: dict = field(default_factory=dict)  # blendshape -> (F,) float32
     segments: list = field(default_factory=list)
     nuisances: list = field(default_factory=list)
@@ -153,7 +152,6 @@ def _rest(t: np.ndarray, rng: np.random.Generator, condition: Condition) -> Perf
         body,
         ['neutral'] * count,
         np.zeros(count),
-        np.zeros((count, 2)),
     )
     for number in RESTING_UNITS:  # faces at rest differ
         level = abs(rng.normal(0, 0.05))

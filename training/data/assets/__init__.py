@@ -87,9 +87,8 @@ class Assets:
         """What paints where there are no pictures; None where there are."""
         if (self.folder / SKINS_FOLDER).is_dir():
             return None
-        from training.data.assets.procedural_skin import (
-            Paintbox,
-        )  # its noise comes with heads, made of Assets
+        # Not at the top: its textures come with heads, which are made of Assets.
+        from training.data.assets.procedural_skin import Paintbox
 
         return Paintbox(self.neutral, self.triangles, self.skin_uv, self.landmarks)
 
