@@ -213,33 +213,38 @@ def test_triangles_hide_each_other_as_by_the_book(seed):
     )
 
 
-def edge_at(place):
-    """Return a picture 8 px wide, bright left of an upright edge at a place."""
+def edge_at(place, side=8):
+    """Return a picture `side` px wide, bright left of an upright edge at a place."""
+    size, end = (side, side), 2 * side
     screen = np.zeros((4, 8), np.float32)
-    screen[:, :2] = [[-9, -9], [place, -9], [place, 17], [-9, 17]]
+    screen[:, :2] = [[-9, -9], [place, -9], [place, end], [-9, end]]
     screen[:, 2:4] = 1.0
     triangles = np.array([[0, 1, 2], [0, 2, 3]], np.int32)
-    depth, value, code, live = painted(screen, triangles, 8)
-    slot, tiles = np.zeros((8, 8), np.int32), np.zeros((1, 1), bool)
-    count = raster.mark_edges(depth, code, np.float32(0.01), slot, tiles)
+    depth, value, code, live = painted(screen, triangles, side)
+    slot = np.zeros(size, np.int32)
+    words = np.zeros((side, (side >> raster.WORD_BITS) + 2), np.uint64)
+    count = raster.mark_edges(depth, code, np.float32(0.01), slot, words)
     depths, owners = np.zeros((count, 5), np.float32), np.zeros((count, 4), np.int32)
-    raster.raster_edges(screen, triangles, live, slot, tiles, depths, owners)
-    picture = np.zeros((8, 8), np.float32)
+    raster.raster_edges(screen, triangles, live, slot, words, depths, owners)
+    picture = np.zeros(size, np.float32)
     raster.resolve(
         screen, triangles, np.ones((8, 8), np.float32), value, depth, slot, depths, owners,
-        np.zeros((8, 8), np.float32), np.float32(1), picture,
+        np.zeros(size, np.float32), np.float32(1), picture,
     )  # fmt: skip
     return picture
 
 
-def test_a_slow_edge_crosses_a_pixel_in_four_steps():
-    seen = [float(edge_at(4.0 + k / 8 + 1 / 16)[3, 4]) for k in range(8)]
+# triangles of less than a word of pixels, and of more; edges within a word and where one ends
+@pytest.mark.parametrize('side, column', [(8, 4), (40, 31), (40, 32), (80, 63), (80, 70)])
+def test_a_slow_edge_crosses_a_pixel_in_four_steps(side, column):
+    seen = [float(edge_at(column + k / 8 + 1 / 16, side)[3, column]) for k in range(8)]
     assert seen == pytest.approx([0.0, 0.25, 0.25, 0.5, 0.5, 0.75, 0.75, 1.0])
 
 
-def test_an_edge_changes_no_pixel_beside_it():
-    picture = edge_at(4.3)
-    assert picture[:, :4] == pytest.approx(1.0) and (picture[:, 5:] == 0.0).all()
+@pytest.mark.parametrize('side, column', [(8, 4), (40, 31), (40, 32), (80, 63), (80, 70)])
+def test_an_edge_changes_no_pixel_beside_it(side, column):
+    picture = edge_at(column + 0.3, side)
+    assert picture[:, :column] == pytest.approx(1.0) and (picture[:, column + 1 :] == 0.0).all()
 
 
 def test_a_sheer_triangle_mixes_with_what_lies_behind_it():
@@ -259,8 +264,10 @@ def test_a_sheer_triangle_mixes_with_what_lies_behind_it():
 def test_a_line_covers_its_length_times_its_width(radius):
     points = np.array([[10.3, 20.2, 1.0], [50.8, 33.1, 1.0]], np.float32)
     picture, depth = np.zeros((64, 64), np.float32), np.zeros((64, 64), np.float32)
-    overlay.stroke(points, np.full(2, radius, np.float32), np.float32(1), np.float32(0), picture,
-                  depth)  # fmt: skip
+    overlay.draw_strokes(
+        points, np.full(2, radius, np.float32), np.array([0, 2]), np.ones(1, np.float32),
+        np.float32(0), picture, depth,
+    )  # fmt: skip
     length = np.hypot(40.5, 12.9)
     round_ends = np.pi * radius**2 + 1.0
     assert abs(picture.sum() - length * 2 * radius) < 0.04 * picture.sum() + round_ends

@@ -47,42 +47,44 @@ def blend(screen, triangles, block, atlas, opacity, picture, depth):
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)
-def stroke(points, radius, light, bias, picture, depth):
+def draw_strokes(points, radius, start, light, bias, picture, depth):
     """
-    Draw a line with soft rims: spectacles, locks of hair.
+    Draw lines with soft rims, one after the other: spectacles, locks of hair.
 
-    points (n, 3): x, y, 1 / depth; radius (n,) px. Where something is nearer by a share of
-    `bias`, the line is hidden.
+    points (n, 3): x, y, 1 / depth; radius (n,) px; line k has the points from start[k] to
+    start[k + 1]. Where something is nearer by a share of `bias`, a line is hidden.
     """
     height, width = picture.shape
     half = np.float32(0.5)
-    for k in range(points.shape[0] - 1):
-        x0, y0, n0 = points[k, 0], points[k, 1], points[k, 2]
-        dx, dy, dn = points[k + 1, 0] - x0, points[k + 1, 1] - y0, points[k + 1, 2] - n0
-        r0, dr = radius[k], radius[k + 1] - radius[k]
-        length = dx * dx + dy * dy + np.float32(1e-9)
-        reach = max(r0, radius[k + 1]) + half
-        left = max(0, int(floor(min(x0, x0 + dx) - reach)))
-        right = min(width - 1, int(max(x0, x0 + dx) + reach))
-        top = max(0, int(floor(min(y0, y0 + dy) - reach)))
-        bottom = min(height - 1, int(max(y0, y0 + dy) + reach))
-        for y in range(top, bottom + 1):
-            for x in range(left, right + 1):
-                px, py = np.float32(x) + half - x0, np.float32(y) + half - y0
-                f = min(np.float32(1.0), max(np.float32(0.0), (px * dx + py * dy) / length))
-                ex, ey = px - f * dx, py - f * dy
-                far = ex * ex + ey * ey
-                if far > reach * reach:
-                    continue
-                r = r0 + f * dr
-                # How much of a pixel's width lies between the line's two sides.
-                cover = min(np.float32(1.0), np.float32(2.0) * r, r + half - np.float32(sqrt(far)))
-                near = (n0 + f * dn) * (np.float32(1.0) + bias)
-                if cover <= 0 or near < depth[y, x]:
-                    continue
-                picture[y, x] += cover * (light - picture[y, x])
-                if cover > 0.5:
-                    depth[y, x] = near
+    for line in range(light.shape[0]):
+        for k in range(start[line], start[line + 1] - 1):
+            x0, y0, n0 = points[k, 0], points[k, 1], points[k, 2]
+            dx, dy, dn = points[k + 1, 0] - x0, points[k + 1, 1] - y0, points[k + 1, 2] - n0
+            r0, dr = radius[k], radius[k + 1] - radius[k]
+            length = dx * dx + dy * dy + np.float32(1e-9)
+            reach = max(r0, radius[k + 1]) + half
+            left = max(0, int(floor(min(x0, x0 + dx) - reach)))
+            right = min(width - 1, int(max(x0, x0 + dx) + reach))
+            top = max(0, int(floor(min(y0, y0 + dy) - reach)))
+            bottom = min(height - 1, int(max(y0, y0 + dy) + reach))
+            for y in range(top, bottom + 1):
+                for x in range(left, right + 1):
+                    px, py = np.float32(x) + half - x0, np.float32(y) + half - y0
+                    f = min(np.float32(1.0), max(np.float32(0.0), (px * dx + py * dy) / length))
+                    ex, ey = px - f * dx, py - f * dy
+                    far = ex * ex + ey * ey
+                    if far > reach * reach:
+                        continue
+                    r = r0 + f * dr
+                    # How much of a pixel's width lies between the line's two sides.
+                    cover = r + half - np.float32(sqrt(far))
+                    cover = min(np.float32(1.0), np.float32(2.0) * r, cover)
+                    near = (n0 + f * dn) * (np.float32(1.0) + bias)
+                    if cover <= 0 or near < depth[y, x]:
+                        continue
+                    picture[y, x] += cover * (light[line] - picture[y, x])
+                    if cover > 0.5:
+                        depth[y, x] = near
 
 
 def display_curve(gamma: float) -> np.ndarray:

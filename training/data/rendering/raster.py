@@ -4,14 +4,13 @@ The renderer's loops over pixels, compiled: triangles and their edges.
 Pixels are drawn once through their middles; those at an edge once more through four samples.
 """
 
-from math import ceil, floor
-
 import numpy as np
 from numba import njit
 
 from training.data.rendering.sheets import TWO_SIDED
 
-TILE_BITS = 3  # a tile is 8 px wide
+WORD_BITS = 5  # a word of edges begins every 32 px
+WORD_MASK = (1 << WORD_BITS) - 1
 SAMPLES = 4  # of a pixel at an edge
 # A rotated grid: a slow edge along rows or columns passes its samples one by one.
 SAMPLE_X = (0.375, 0.875, 0.125, 0.625)
@@ -39,6 +38,13 @@ def value_at(screen, atlas, a, b, c, w1, w2):
     return _texel(atlas, u, v) * light + sheen
 
 
+@njit(fastmath=True, error_model='numpy', cache=True, inline='always')
+def _above(value):
+    """Return the least whole number not below a value of at least 0, or one not above 0."""
+    whole = np.int32(value)
+    return whole + (value > np.float32(whole))
+
+
 @njit(fastmath=True, error_model='numpy', cache=True)
 def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code, live):
     """
@@ -48,7 +54,7 @@ def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code
     """
     height, width = depth.shape
     count = 0
-    half = np.float32(0.5)
+    half, one = np.float32(0.5), np.float32(1.0)
     for p in range(blocks.shape[0]):
         for t in range(blocks[p, 2], blocks[p, 3]):
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
@@ -65,11 +71,12 @@ def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code
             live[count, 1], live[count, 2] = max(0, np.int32(x3)), min(width - 1, np.int32(x4))
             live[count, 3], live[count, 4] = max(0, np.int32(y3)), min(height - 1, np.int32(y4))
             count += 1
-            left, right = max(0, int(ceil(x3 - half))), min(width - 1, int(floor(x4 - half)))
-            top, bottom = max(0, int(ceil(y3 - half))), min(height - 1, int(floor(y4 - half)))
+            # the pixel middles inside, without the slow floor and ceil of math
+            left, right = max(0, _above(x3 - half)), min(width - 1, np.int32(x4 - half))
+            top, bottom = max(0, _above(y3 - half)), min(height - 1, np.int32(y4 - half))
             if left > right or top > bottom:
                 continue
-            inverse = np.float32(1.0) / area
+            inverse = one / area
             ax1, ay1 = (y2 - y0) * inverse, -(x2 - x0) * inverse
             ax2, ay2 = -(y1 - y0) * inverse, (x1 - x0) * inverse
             near0, near1 = screen[a, 2], screen[b, 2] - screen[a, 2]
@@ -79,27 +86,28 @@ def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code
                 py = np.float32(y) + half - y0
                 w1, w2 = px * ax1 + py * ay1, px * ax2 + py * ay2
                 for x in range(left, right + 1):
-                    if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                        near = near0 + w1 * near1 + w2 * near2
-                        if near > depth[y, x]:
-                            depth[y, x] = near
-                            code[y, x] = material[t]
-                            value[y, x] = value_at(screen, atlas, a, b, c, w1, w2)
+                    near = near0 + w1 * near1 + w2 * near2
+                    # one branch, not four: what lies inside is hard to foresee
+                    if (min(w1, w2, one - w1 - w2) >= 0) & (near > depth[y, x]):
+                        depth[y, x] = near
+                        code[y, x] = material[t]
+                        value[y, x] = value_at(screen, atlas, a, b, c, w1, w2)
                     w1 += ax1
                     w2 += ax2
     return count
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)
-def mark_edges(depth, code, jump, slot, tiles):
+def mark_edges(depth, code, jump, slot, words):
     """
     Number the pixels beside which material or depth changes; return how many there are.
 
-    `tiles` tells for each 8 x 8 pixels whether there are any.
+    `words` has a bit for each pixel of a row: the words of 64 begin every 32, so that any 32
+    pixels in a row stand in one of them.
     """
     height, width = depth.shape
     most = height * width // 3
-    slot[:], tiles[:] = -1, False
+    slot[:], words[:] = -1, 0
     near = np.float32(1.0) - jump
     for y in range(height - 1):
         for x in range(width - 1):
@@ -117,31 +125,34 @@ def mark_edges(depth, code, jump, slot, tiles):
     for y in range(height):
         for x in range(width):
             if slot[y, x] == 0 and count < most:
-                tiles[y >> TILE_BITS, x >> TILE_BITS] = True
+                words[y, x >> WORD_BITS] |= np.uint64(1) << np.uint64(x & WORD_MASK)
                 slot[y, x] = count
                 count += 1
             else:
                 slot[y, x] = -1
+        for k in range(words.shape[1] - 1):
+            words[y, k] |= words[y, k + 1] << np.uint64(1 << WORD_BITS)
     return count
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)
-def raster_edges(screen, triangles, live, slot, tiles, depths, owners):
+def raster_edges(screen, triangles, live, slot, words, depths, owners):
     """
     Find the nearest of the live triangles at the samples of the numbered pixels.
 
     The last of a pixel's `depths` is the farthest of its samples: what lies behind is hidden.
     """
+    zero, one = np.float32(0.0), np.float32(1.0)
+    every1, every2 = np.empty(SAMPLES, np.float32), np.empty(SAMPLES, np.float32)
     for n in range(live.shape[0]):
         left, right, top, bottom = live[n, 1], live[n, 2], live[n, 3], live[n, 4]
-        near_edge = False
-        for y in range(top >> TILE_BITS, (bottom >> TILE_BITS) + 1):
-            for x in range(left >> TILE_BITS, (right >> TILE_BITS) + 1):
-                near_edge |= tiles[y, x]
-        if not near_edge:
-            continue
+        first, shift = left >> WORD_BITS, np.uint64(left & WORD_MASK)
+        is_wide = right - left > WORD_MASK
+        mask = (np.uint64(2) << np.uint64(min(right - left, WORD_MASK))) - np.uint64(1)
         ready = False
         for y in range(top, bottom + 1):
+            if not is_wide and not (words[y, first] >> shift) & mask:
+                continue
             for x in range(left, right + 1):
                 s = slot[y, x]
                 if s < 0:
@@ -156,22 +167,28 @@ def raster_edges(screen, triangles, live, slot, tiles, depths, owners):
                     x0, y0 = screen[a, 0], screen[a, 1]
                     x1, y1 = screen[b, 0] - x0, screen[b, 1] - y0
                     x2, y2 = screen[c, 0] - x0, screen[c, 1] - y0
-                    inverse = np.float32(1.0) / (x1 * y2 - x2 * y1)
+                    inverse = one / (x1 * y2 - x2 * y1)
                     ax1, ay1, ax2, ay2 = y2 * inverse, -x2 * inverse, -y1 * inverse, x1 * inverse
+                    for k in range(SAMPLES):
+                        sx, sy = np.float32(SAMPLE_X[k]) - x0, np.float32(SAMPLE_Y[k]) - y0
+                        every1[k], every2[k] = sx * ax1 + sy * ay1, sx * ax2 + sy * ay2
                 if nearest < depths[s, SAMPLES]:
                     continue
-                px, py = np.float32(x) - x0, np.float32(y) - y0
+                px, py = np.float32(x), np.float32(y)
                 corner1, corner2 = px * ax1 + py * ay1, px * ax2 + py * ay2
+                touched = False
                 for k in range(SAMPLES):
-                    sx, sy = np.float32(SAMPLE_X[k]), np.float32(SAMPLE_Y[k])
-                    w1, w2 = corner1 + sx * ax1 + sy * ay1, corner2 + sx * ax2 + sy * ay2
-                    if w1 >= 0 and w2 >= 0 and w1 + w2 <= 1:
-                        near = near0 + w1 * near1 + w2 * near2
-                        if near > depths[s, k]:
-                            depths[s, k] = near
-                            owners[s, k] = t
-                            done = min(depths[s, 0], depths[s, 1], depths[s, 2], depths[s, 3])
-                            depths[s, SAMPLES] = done
+                    w1, w2 = corner1 + every1[k], corner2 + every2[k]
+                    touched |= min(w1, w2, one - w1 - w2) >= zero
+                if not touched:
+                    continue
+                for k in range(SAMPLES):
+                    w1, w2 = corner1 + every1[k], corner2 + every2[k]
+                    near = near0 + w1 * near1 + w2 * near2
+                    if (min(w1, w2, one - w1 - w2) >= zero) & (near > depths[s, k]):
+                        depths[s, k] = near
+                        owners[s, k] = t
+                depths[s, SAMPLES] = min(depths[s, 0], depths[s, 1], depths[s, 2], depths[s, 3])
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)

@@ -52,9 +52,7 @@ class Renderer:
         self._live = np.empty((len(model.triangles), 5), np.int32)
         self._depth, self._value = np.empty(size, np.float32), np.empty(size, np.float32)
         self._code, self._slot = np.empty(size, np.uint8), np.empty(size, np.int32)
-        self._tiles = np.empty(
-            ((height >> raster.TILE_BITS) + 1, (width >> raster.TILE_BITS) + 1), bool
-        )
+        self._words = np.empty((height, (width >> raster.WORD_BITS) + 2), np.uint64)
         most = height * width // 3  # edge pixels
         self._depths = np.empty((most, raster.SAMPLES + 1), np.float32)
         self._owners = np.empty((most, raster.SAMPLES), np.int32)
@@ -81,6 +79,10 @@ class Renderer:
         self._hollow = self._rest_hollow.copy()
         self._occlusion[:] = 1.0
         self._give[:] = 1.0 if wear.give is None else wear.give
+        if wear.strokes:
+            points, radius, albedo = zip(*wear.strokes)
+            start = np.cumsum([0] + [len(line) for line in points])
+            self._strokes = np.concatenate(points), np.concatenate(radius), start, np.array(albedo)
 
     def draw(
         self,
@@ -209,11 +211,11 @@ class Renderer:
         )  # fmt: skip
         jump = (2.5 * camera.distance_mm / camera.focal_px + 1.5) / camera.distance_mm
         count = raster.mark_edges(
-            self._depth, self._code, np.float32(jump), self._slot, self._tiles
+            self._depth, self._code, np.float32(jump), self._slot, self._words
         )
         self._depths[:count] = 0.0
         raster.raster_edges(
-            self._screen, model.triangles, self._live[:live], self._slot, self._tiles,
+            self._screen, model.triangles, self._live[:live], self._slot, self._words,
             self._depths, self._owners,
         )  # fmt: skip
         picture = np.empty((self.height, self.width), np.float32)
@@ -232,15 +234,17 @@ class Renderer:
                     self._screen, model.triangles, np.array(model.blocks[name]), atlas,
                     np.float32(opacity), picture, self._depth,
                 )  # fmt: skip
+        if not wear.strokes:
+            return
+        points, radius, start, albedo = self._strokes
         light = float(lights.ambient[k] + 0.6 * lights.lamps[k, :, 3].sum())
-        for points, radius, albedo in wear.strokes:
-            x, y, depth = project(points, 1.0, pose, camera)
-            overlay.stroke(
-                np.stack([x, y, 1.0 / depth], axis=-1).astype(np.float32),
-                (radius * camera.focal_px / depth).astype(np.float32),
-                np.float32(albedo * light), np.float32(HIDDEN_MM / camera.distance_mm), picture,
-                self._depth,
-            )  # fmt: skip
+        x, y, depth = project(points, 1.0, pose, camera)
+        overlay.draw_strokes(
+            np.stack([x, y, 1.0 / depth], axis=-1).astype(np.float32),
+            (radius * camera.focal_px / depth).astype(np.float32), start,
+            (albedo * light).astype(np.float32), np.float32(HIDDEN_MM / camera.distance_mm),
+            picture, self._depth,
+        )  # fmt: skip
 
     def project(self, points: np.ndarray, pose: Pose, camera: Camera) -> np.ndarray:
         """Return where landmarks of a face (68, 3) fall in the picture, (68, 2) px."""

@@ -1,6 +1,6 @@
 """The renderer's loops over light, compiled: cast shadows, lamps, dark mouths, shaded eyes."""
 
-from math import ceil, exp, floor, sqrt
+from math import exp, sqrt
 
 import numpy as np
 from numba import njit
@@ -47,7 +47,7 @@ def _light_cell(vertices, i, frame):
 @njit(fastmath=True, error_model='numpy', cache=True)
 def light_depth(vertices, normals, triangles, flags, caster, blocks, frame, cells, grid):
     """Write how near to the lamp the first caster in each cell is."""
-    size = grid.shape[0]
+    size, one = grid.shape[0], np.float32(1.0)
     grid[:] = np.float32(-1e6)
     for p in range(blocks.shape[0]):
         for i in range(blocks[p, 0], blocks[p, 1]):
@@ -58,50 +58,54 @@ def light_depth(vertices, normals, triangles, flags, caster, blocks, frame, cell
             a, b, c = triangles[t, 0], triangles[t, 1], triangles[t, 2]
             x0, y0, x1, y1 = cells[a, 0], cells[a, 1], cells[b, 0], cells[b, 1]
             x2, y2 = cells[c, 0], cells[c, 1]
+            x3, y3, x4, y4 = min(x0, x1, x2), min(y0, y1, y2), max(x0, x1, x2), max(y0, y1, y2)
+            if min(x3, y3) < 0 or max(x4, y4) >= size:
+                continue
+            left, right = size - np.int32(size - x3), np.int32(x4)
+            top, bottom = size - np.int32(size - y3), np.int32(y4)
+            if left > right or top > bottom:
+                continue
             facing = normals[a, 0] * frame[2, 0] + normals[a, 1] * frame[2, 1]
             if facing + normals[a, 2] * frame[2, 2] < np.float32(-0.2):
                 continue  # what looks away from the lamp lies behind what looks to it
-            left, right = int(ceil(min(x0, x1, x2))), int(floor(max(x0, x1, x2)))
-            top, bottom = int(ceil(min(y0, y1, y2))), int(floor(max(y0, y1, y2)))
-            if left > right or top > bottom:
-                continue
-            if left < 0 or top < 0 or right >= size or bottom >= size:
-                continue
             area = (x1 - x0) * (y2 - y0) - (x2 - x0) * (y1 - y0)
             if abs(area) < 1e-6:
                 continue
-            inverse = np.float32(1.0) / area
+            inverse = one / area
+            ax1, ay1 = (y2 - y0) * inverse, -(x2 - x0) * inverse
+            ax2, ay2 = -(y1 - y0) * inverse, (x1 - x0) * inverse
+            near0 = cells[a, 2]
+            near1, near2 = cells[b, 2] - near0, cells[c, 2] - near0
+            px = np.float32(left) - x0
             for y in range(top, bottom + 1):
+                py = np.float32(y) - y0
+                w1, w2 = px * ax1 + py * ay1, px * ax2 + py * ay2
                 for x in range(left, right + 1):
-                    w1 = ((x - x0) * (y2 - y0) - (x2 - x0) * (y - y0)) * inverse
-                    w2 = ((x1 - x0) * (y - y0) - (x - x0) * (y1 - y0)) * inverse
-                    if w1 < 0 or w2 < 0 or w1 + w2 > 1:
-                        continue
-                    d = cells[a, 2] + w1 * (cells[b, 2] - cells[a, 2])
-                    d += w2 * (cells[c, 2] - cells[a, 2])
-                    if d > grid[y, x]:
-                        grid[y, x] = d
+                    near = near0 + w1 * near1 + w2 * near2
+                    if (min(w1, w2, one - w1 - w2) >= 0) & (near > grid[y, x]):
+                        grid[y, x] = near
+                    w1 += ax1
+                    w2 += ax2
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)
 def _lit(u, v, d, grid):
     """Return how much of the lamp is seen from a place, 0..1, softened over 3 x 3 cells."""
-    size = grid.shape[0]
+    size, zero, one = grid.shape[0], np.float32(0.0), np.float32(1.0)
     u, v = u - np.float32(0.5), v - np.float32(0.5)
-    x, y = int(floor(u)), int(floor(v))
-    if x < 0 or y < 0 or x > size - 3 or y > size - 3:
-        return np.float32(1.0)
-    fx, fy = u - x, v - y
+    if min(u, v) < 0 or max(u, v) >= size - 2:
+        return one
+    x, y = np.int32(u), np.int32(v)
+    right, bottom = u - np.float32(x), v - np.float32(y)
     d += np.float32(SHADOW_BIAS_MM)
-    total = np.float32(0.0)
+    total = zero
     for j in range(3):
-        wy = (1 - fy) if j == 0 else (fy if j == 2 else np.float32(1.0))
-        for k in range(3):
-            over = (grid[y + j, x + k] - d) * np.float32(1.0 / SHADOW_SOFT_MM)
-            if over > 0:
-                wx = (1 - fx) if k == 0 else (fx if k == 2 else np.float32(1.0))
-                total += wx * wy * min(np.float32(1.0), over)
-    return np.float32(1.0) - total * np.float32(0.25)
+        row = one - bottom if j == 0 else (bottom if j == 2 else one)
+        first = min(one, max(zero, (grid[y + j, x] - d) * np.float32(1.0 / SHADOW_SOFT_MM)))
+        second = min(one, max(zero, (grid[y + j, x + 1] - d) * np.float32(1.0 / SHADOW_SOFT_MM)))
+        third = min(one, max(zero, (grid[y + j, x + 2] - d) * np.float32(1.0 / SHADOW_SOFT_MM)))
+        total += row * ((one - right) * first + second + right * third)
+    return one - total * np.float32(0.25)
 
 
 @njit(fastmath=True, error_model='numpy', cache=True)
