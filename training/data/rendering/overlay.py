@@ -1,11 +1,11 @@
 """What is laid over the picture, compiled: sheer triangles, lines; then its exposure."""
 
-from math import ceil, floor, sqrt
+from math import sqrt
 
 import numpy as np
 from numba import njit
 
-from training.data.rendering.raster import value_at
+from training.data.rendering.raster import above, value_at
 
 CURVE_STEPS = 2047  # of the display's curve: measured within 5e-4 DN of it, 3e-5 above 20 DN
 
@@ -23,10 +23,10 @@ def blend(screen, triangles, block, atlas, opacity, picture, depth):
         if abs(area) < 1e-6:
             continue
         inverse = np.float32(1.0) / area
-        left = max(0, int(ceil(min(x0, x1, x2) - half)))
-        right = min(width - 1, int(floor(max(x0, x1, x2) - half)))
-        top = max(0, int(ceil(min(y0, y1, y2) - half)))
-        bottom = min(height - 1, int(floor(max(y0, y1, y2) - half)))
+        left = max(0, above(min(x0, x1, x2) - half))
+        right = min(width - 1, np.int32(max(x0, x1, x2) - half))
+        top = max(0, above(min(y0, y1, y2) - half))
+        bottom = min(height - 1, np.int32(max(y0, y1, y2) - half))
         for y in range(top, bottom + 1):
             for x in range(left, right + 1):
                 px, py = np.float32(x) + half - x0, np.float32(y) + half - y0
@@ -63,10 +63,10 @@ def draw_strokes(points, radius, start, light, bias, picture, depth):
             r0, dr = radius[k], radius[k + 1] - radius[k]
             length = dx * dx + dy * dy + np.float32(1e-9)
             reach = max(r0, radius[k + 1]) + half
-            left = max(0, int(floor(min(x0, x0 + dx) - reach)))
-            right = min(width - 1, int(max(x0, x0 + dx) + reach))
-            top = max(0, int(floor(min(y0, y0 + dy) - reach)))
-            bottom = min(height - 1, int(max(y0, y0 + dy) + reach))
+            left = max(0, np.int32(min(x0, x0 + dx) - reach))
+            right = min(width - 1, np.int32(max(x0, x0 + dx) + reach))
+            top = max(0, np.int32(min(y0, y0 + dy) - reach))
+            bottom = min(height - 1, np.int32(max(y0, y0 + dy) + reach))
             for y in range(top, bottom + 1):
                 for x in range(left, right + 1):
                     px, py = np.float32(x) + half - x0, np.float32(y) + half - y0

@@ -39,7 +39,7 @@ def value_at(screen, atlas, a, b, c, w1, w2):
 
 
 @njit(fastmath=True, error_model='numpy', cache=True, inline='always')
-def _above(value):
+def above(value):
     """Return the least whole number not below a value of at least 0, or one not above 0."""
     whole = np.int32(value)
     return whole + (value > np.float32(whole))
@@ -72,8 +72,8 @@ def raster(screen, triangles, flags, material, blocks, atlas, depth, value, code
             live[count, 3], live[count, 4] = max(0, np.int32(y3)), min(height - 1, np.int32(y4))
             count += 1
             # the pixel middles inside, without the slow floor and ceil of math
-            left, right = max(0, _above(x3 - half)), min(width - 1, np.int32(x4 - half))
-            top, bottom = max(0, _above(y3 - half)), min(height - 1, np.int32(y4 - half))
+            left, right = max(0, above(x3 - half)), min(width - 1, np.int32(x4 - half))
+            top, bottom = max(0, above(y3 - half)), min(height - 1, np.int32(y4 - half))
             if left > right or top > bottom:
                 continue
             inverse = one / area
