@@ -5,10 +5,11 @@ import torch
 from torch.nn import functional as F
 from torch.utils.flop_counter import FlopCounterMode
 
-from training.models import C3D, CS3D, CS3DSettings
+from training.models import C3D, CS3D, C3DSettings, CS3DSettings, build
 from training.models.c3d import Pool, scaled_plan
-from training.models.counter import ABLATION, C3D_SETTINGS, count
-from training.models.cs3d import SSN, Attention, Block, MaxPool
+from training.models.counter import ABLATION, count
+from training.models.cs3d import C3D_SETTINGS, Attention, Block, MaxPool
+from training.models.ssn import SSN
 
 SMALL = {'width': 0.125, 'frames': 16, 'size': 32}
 
@@ -73,7 +74,7 @@ def test_c3d_module_is_the_c3d_that_is_counted():
 
 
 def test_cs3d_with_all_switches_off_is_c3d():
-    c3d = C3D(outputs=8, **SMALL).eval()
+    c3d = C3D(C3DSettings(outputs=8, **SMALL)).eval()
     cs3d = CS3D(
         CS3DSettings(
             outputs=8, ssn=False, factorised=False, attention=False, norm=False, head='fc', **SMALL
@@ -198,4 +199,14 @@ def test_widths_are_multiples_of_eight():
         (104, 104),
     ]
     with pytest.raises(ValueError, match='width'):
-        scaled_plan(0)
+        CS3DSettings(width=0)
+
+
+def test_a_stream_answers_frame_by_frame_as_on_the_whole_sequence():
+    network = build('stream', width=0.125, size=32).eval()
+    sequence = torch.randn(2, 1, 9, 32, 32)
+    state, answers = network.initial_state(2), []
+    for t in range(9):
+        logits, state = network.step(sequence[:, :, t], state)
+        answers.append(logits)
+    torch.testing.assert_close(torch.stack(answers, 1), network(sequence), atol=1e-5, rtol=0)

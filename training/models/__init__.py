@@ -1,6 +1,64 @@
-"""The networks: the canonical C3D, and CS3D as four settings of one code."""
+"""The networks, by name: ``build('stream', width=0.5)``."""
 
-from training.models.c3d import C3D
-from training.models.cs3d import CS3D, CS3DSettings
+from training.models.c3d import C3D, C3DSettings
+from training.models.cs3d import C3D_SETTINGS, CS3D, CS3DSettings
+from training.models.network import Network, NetworkSettings
+from training.models.stream import CS3DStream, StreamSettings
 
-__all__ = ['C3D', 'CS3D', 'CS3DSettings']
+NETWORKS = {
+    'c3d': (C3D, C3DSettings),
+    'cs3d': (CS3D, CS3DSettings),
+    'stream': (CS3DStream, StreamSettings),
+}
+
+# The ablation of the paper, each step a setting of one code; the head is C3D's, and batch
+# normalisation stands in all of them, so that a step shows what its name says and nothing else.
+LADDER = {
+    'C3D': ('cs3d', {'ssn': False, 'factorised': False, 'attention': False}),
+    '+ SSN': ('cs3d', {'factorised': False, 'attention': False}),
+    '+ factorised': ('cs3d', {'attention': False}),
+    '+ attention': ('cs3d', {}),
+    'stream': ('stream', {}),
+}
+
+__all__ = [
+    'C3D',
+    'C3D_SETTINGS',
+    'CS3D',
+    'CS3DSettings',
+    'CS3DStream',
+    'C3DSettings',
+    'LADDER',
+    'NETWORKS',
+    'Network',
+    'NetworkSettings',
+    'StreamSettings',
+    'build',
+]
+
+
+def build(name: str, **settings) -> Network:
+    """
+    Return a new network.
+
+    Raises
+    ------
+    ValueError
+        If no network has the name, or the settings are none of its.
+
+    Examples
+    --------
+    >>> build('cs3d', width=0.25, head='gap').settings.outputs
+    7
+    """
+    if name not in NETWORKS:
+        raise ValueError('no network {!r}; there are {}'.format(name, ', '.join(NETWORKS)))
+    network, record = NETWORKS[name]
+    unknown = set(settings) - set(record.__dataclass_fields__)
+    if unknown:
+        raise ValueError(
+            '{} has no setting {}; it has {}'.format(
+                name, ', '.join(sorted(unknown)), ', '.join(record.__dataclass_fields__)
+            )
+        )
+    return network(record(**settings))

@@ -7,10 +7,13 @@ task has; at 1x16x112x112 and seven outputs it costs 37.853 G multiply-adds and 
 parameters (``python -m training.models.counter``).
 """
 
+from dataclasses import dataclass
 from typing import NamedTuple, Tuple
 
 import torch
 from torch import nn
+
+from training.models.network import Network, NetworkSettings, scaled
 
 
 class Pool(NamedTuple):
@@ -41,46 +44,59 @@ FC_WIDTH = 4096
 
 
 def scaled_plan(width: float) -> Tuple[Stage, ...]:
-    """Return the plan with its channels multiplied by width, in whole multiples of 8.
+    """Return the plan with its channels multiplied by width, in whole multiples of 8."""
+    return tuple(Stage(tuple(scaled(c, width) for c in s.channels), s.pool) for s in PLAN)
 
-    Multiples of 8 keep the channels of one voxel together in a vector register.
+
+def pooled_side(size: int) -> int:
+    """Return the side that remains of a frame after all poolings."""
+    for stage in PLAN:
+        size = (size + 2 * stage.pool.padding) // stage.pool.space if size else 0
+    return size
+
+
+def pooled_shape(frames: int, size: int) -> Tuple[int, int]:
     """
-    if not 0 < width <= 4:
-        raise ValueError('width must be in (0, 4], got {}'.format(width))
+    Return (frames, size) that remain after all poolings of the plan.
 
-    def scaled(channels):
-        return max(8, int(round(channels * width / 8)) * 8)
-
-    return tuple(Stage(tuple(scaled(c) for c in s.channels), s.pool) for s in PLAN)
-
-
-def pooled_shape(frames: int, size: int, plan=PLAN) -> Tuple[int, int]:
-    """Return (frames, size) that remain after all poolings of the plan."""
-    for stage in plan:
-        frames //= stage.pool.time
-        size = (size + 2 * stage.pool.padding) // stage.pool.space
-    return frames, size
-
-
-class C3D(nn.Module):
-    """C3D on clips of event frames.
-
-    Parameters
-    ----------
-    outputs : int
-        Number of logits.
-    width : float
-        Multiplier of all channels and of the fully connected layers; 1 is canonical.
-    frames, size : int
-        Length of a clip and side of a frame in px.
-    dropout : float
-        Probability after each hidden fully connected layer (0.5 in the paper).
+    Raises
+    ------
+    ValueError
+        If nothing remains.
     """
+    left, side = frames, pooled_side(size)
+    for stage in PLAN:
+        left //= stage.pool.time
+    if not (left and side):
+        raise ValueError(
+            'frames {} of {} px leave nothing after five poolings'.format(frames, size)
+        )
+    return left, side
 
-    def __init__(self, outputs=7, width=1.0, frames=16, size=112, dropout=0.5):
-        super().__init__()
+
+@dataclass(frozen=True)
+class C3DSettings(NetworkSettings):
+    """What makes one C3D; width also multiplies the fully connected layers."""
+
+    dropout: float = 0.5  # after each hidden fully connected layer, as in the paper
+
+    def __post_init__(self):
+        """Refuse what no network can be."""
+        super().__post_init__()
+        pooled_shape(self.frames, self.size)
+        self.demand('dropout', 0, 0.99)
+
+
+class C3D(Network):
+    """C3D; logits (N, outputs) of clips (N, 1, T, H, W)."""
+
+    name = 'c3d'
+
+    def __init__(self, settings: C3DSettings = C3DSettings()):
+        super().__init__(settings)
+        s = settings
         layers, channels = [], 1
-        for stage in scaled_plan(width):
+        for stage in scaled_plan(s.width):
             for out in stage.channels:
                 layers += [nn.Conv3d(channels, out, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = out
@@ -88,19 +104,20 @@ class C3D(nn.Module):
             kernel = (pool.time, pool.space, pool.space)
             layers.append(nn.MaxPool3d(kernel, kernel, (0, pool.padding, pool.padding)))
         self.features = nn.Sequential(*layers)
-        left, side = pooled_shape(frames, size)
-        hidden = int(FC_WIDTH * width)
+        left, side = pooled_shape(s.frames, s.size)
+        hidden = int(FC_WIDTH * s.width)
         self.head = nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels * left * side * side, hidden),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
+            nn.Dropout(s.dropout),
             nn.Linear(hidden, hidden),
             nn.ReLU(inplace=True),
-            nn.Dropout(dropout),
-            nn.Linear(hidden, outputs),
+            nn.Dropout(s.dropout),
+            nn.Linear(hidden, s.outputs),
         )
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
-        """Return logits (N, outputs) of clips (N, 1, T, H, W)."""
+        """Return logits of clips, float32 (frame - 128) / 128."""
+        self.check(clip, self.settings.frames)
         return self.head(self.features(clip))

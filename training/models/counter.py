@@ -8,7 +8,7 @@ export folds them away. ``python -m training.models.counter`` prints the ablatio
 from typing import List, NamedTuple
 
 from training.models.c3d import FC_WIDTH, pooled_shape, scaled_plan
-from training.models.cs3d import Attention, CS3DSettings
+from training.models.cs3d import C3D_SETTINGS, Attention, CS3DSettings
 
 
 class LayerCost(NamedTuple):
@@ -50,10 +50,6 @@ class NetworkCost(NamedTuple):
     def activations(self) -> int:
         """Values that all layers put out for one clip."""
         return sum(layer.activations for layer in self.layers)
-
-
-# The canonical C3D as a setting of CS3D's code; test/training holds that both are one network.
-C3D_SETTINGS = CS3DSettings(ssn=False, factorised=False, attention=False, norm=False, head='fc')
 
 
 def count(settings: CS3DSettings) -> NetworkCost:

@@ -13,7 +13,7 @@ form is exact. With ``channels_last_3d`` memory every view below is free: one bl
 stage then trains 5 times faster on two cores than with ``Conv3d``, in bfloat16 25 times.
 """
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Optional
 
 import torch
@@ -21,16 +21,14 @@ from torch import nn
 from torch.nn import functional as F
 
 from training.models.c3d import FC_WIDTH, Pool, pooled_shape, scaled_plan
+from training.models.network import Network, NetworkSettings
+from training.models.ssn import SSN
 
 
 @dataclass(frozen=True)
-class CS3DSettings:
-    """What makes one network of the family."""
+class CS3DSettings(NetworkSettings):
+    """What makes one network of the family; the defaults are the paper's network."""
 
-    outputs: int = 7
-    frames: int = 16
-    size: int = 112  # px
-    width: float = 1.0  # multiplier of all channels
     ssn: bool = True  # soft spiking neurons in place of ReLU
     factorised: bool = True
     attention: bool = True
@@ -38,6 +36,7 @@ class CS3DSettings:
     head: str = 'fc'  # 'fc' as C3D; 'gap' global average pooling, 48 times fewer parameters
     theta: float = 0.25  # SSN threshold; 40 % of normalised inputs fire; the paper leaves it open
     beta: float = 4.0  # SSN steepness of the surrogate; the paper leaves it open
+    learn_theta: bool = False  # one per layer, from theta on
     dropout: float = 0.5
     # The paper's first block filters its one input channel once in time and once in space, so all
     # its outputs are one picture rescaled. More filters see edges in more than one direction.
@@ -46,48 +45,41 @@ class CS3DSettings:
 
     def __post_init__(self):
         """Refuse what no network can be."""
+        super().__post_init__()
+        check_neuron(self)
+        self.demand('dropout', 0, 0.99)
+        self.demand('stem_filters', 1, 256)
         if self.head not in ('fc', 'gap'):
             raise ValueError("head must be 'fc' or 'gap', got {!r}".format(self.head))
         if self.stem_stride not in (1, 2):
             raise ValueError('stem_stride must be 1 or 2, got {}'.format(self.stem_stride))
-        if (self.stem_filters > 1 or self.stem_stride > 1) and not self.factorised:
+        if self.own_stem and not self.factorised:
             raise ValueError('stem_filters and stem_stride need factorised=True')
+        pooled_shape(self.frames, -(-self.size // self.stem_stride))
 
     @property
     def own_stem(self) -> bool:
         """Whether the first block differs from the paper's."""
         return self.stem_filters > 1 or self.stem_stride > 1
 
-    def as_dict(self) -> dict:
-        """Return the settings as plain values, for checkpoints and metadata."""
-        return asdict(self)
+
+def check_neuron(settings):
+    """Raise ValueError unless theta, beta and learn_theta make a neuron."""
+    settings.demand('theta', 0, 10)
+    settings.demand('beta', 0.01, 1000)
+    if settings.learn_theta and not (settings.ssn and settings.theta > 0):
+        raise ValueError('learn_theta needs ssn=True and theta above 0')
 
 
-class SoftSpike(torch.autograd.Function):
-    """x where x > theta, else 0; backwards the gradient is scaled by sigmoid(beta (x - theta))."""
-
-    @staticmethod
-    def forward(ctx, x, theta, beta):
-        ctx.save_for_backward(x)
-        ctx.theta, ctx.beta = theta, beta
-        return F.threshold(x, theta, 0.0)
-
-    @staticmethod
-    def backward(ctx, gradient):
-        (x,) = ctx.saved_tensors
-        slope = (x - ctx.theta).mul_(ctx.beta).sigmoid_()
-        return slope.mul_(gradient), None, None
+def neuron(settings) -> nn.Module:
+    """Return the activation of the settings."""
+    if not settings.ssn:
+        return nn.ReLU()
+    return SSN(settings.theta, settings.beta, settings.learn_theta)
 
 
-class SSN(nn.Module):
-    """Soft spiking neuron: passes what exceeds its threshold, has no memory."""
-
-    def __init__(self, theta: float, beta: float):
-        super().__init__()
-        self.theta, self.beta = theta, beta
-
-    def forward(self, x):
-        return SoftSpike.apply(x, self.theta, self.beta)
+# The canonical C3D as a setting of this code; a test holds that both are one network.
+C3D_SETTINGS = CS3DSettings(ssn=False, factorised=False, attention=False, norm=False)
 
 
 def frames_to_batch(x: torch.Tensor) -> torch.Tensor:
@@ -187,7 +179,7 @@ class Block(nn.Module):
             )
         self.norm = Norm(out) if settings.norm else nn.Identity()
         self.pool = MaxPool(pool) if pool else nn.Identity()
-        self.activation = SSN(settings.theta, settings.beta) if settings.ssn else nn.ReLU()
+        self.activation = neuron(settings)
 
     def forward(self, x):
         y = self.norm(self.conv(x))
@@ -214,26 +206,35 @@ class Attention(nn.Module):
         self.place_max = nn.Conv2d(1, 1, 7, padding=3, bias=False)
 
     def forward(self, x):
+        return self.weighed(x, self.time_weight(self.pooled(x)))
+
+    def pooled(self, x):
+        """Return average and maximum over space, (N, C, T, 2)."""
+        return torch.stack([x.mean((3, 4)), x.amax((3, 4))], 3)
+
+    def time_weight(self, pooled):
+        """Return the weight of each channel and frame, (N, C, T)."""
+        return torch.sigmoid(self.excite(F.relu(self.squeeze(pooled))).amax(3))
+
+    def weighed(self, x, time_weight):
+        """Return SA(TA(x)) + x."""
         n, _, t, h, w = x.shape
         x = x.permute(0, 2, 3, 4, 1)  # (N, T, H, W, C), as channels_last_3d lies in memory
-        over_space = [x.mean((2, 3)), x.amax((2, 3))]  # (N, T, C)
-        first, second = (self.excite(F.relu(self.squeeze(s.mT.unsqueeze(3)))) for s in over_space)
-        weight = torch.sigmoid(torch.maximum(first, second))  # (N, C, T, 1)
-        y = x * weight.permute(0, 2, 3, 1).unsqueeze(2)
-        mean, most = y.mean(4), y.amax(4)  # (N, T, H, W)
-        place = self.place_mean(mean.reshape(n * t, 1, h, w)) + self.place_max(
-            most.reshape(n * t, 1, h, w)
+        y = x * time_weight.permute(0, 2, 1).unflatten(2, (1, 1, -1))
+        place = self.place_mean(y.mean(4).reshape(n * t, 1, h, w)) + self.place_max(
+            y.amax(4).reshape(n * t, 1, h, w)
         )
         y = y * torch.sigmoid(place).reshape(n, t, h, w, 1) + x
         return y.permute(0, 4, 1, 2, 3)
 
 
-class CS3D(nn.Module):
+class CS3D(Network):
     """The network of the settings; logits (N, outputs) of clips (N, 1, T, H, W)."""
 
+    name = 'cs3d'
+
     def __init__(self, settings: CS3DSettings = CS3DSettings()):
-        super().__init__()
-        self.settings = settings
+        super().__init__(settings)
         layers, channels = [], 1
         for stage in scaled_plan(settings.width):
             pools = [None] * (len(stage.channels) - 1) + [stage.pool]
@@ -256,18 +257,18 @@ class CS3D(nn.Module):
             )
         left, side = pooled_shape(s.frames, -(-s.size // s.stem_stride))
         hidden = int(FC_WIDTH * s.width)
-        activation = (lambda: SSN(s.theta, s.beta)) if s.ssn else nn.ReLU
         return nn.Sequential(
             nn.Flatten(),
             nn.Linear(channels * left * side * side, hidden),
-            activation(),
+            neuron(s),
             nn.Dropout(s.dropout),
             nn.Linear(hidden, hidden),
-            activation(),
+            neuron(s),
             nn.Dropout(s.dropout),
             nn.Linear(hidden, s.outputs),
         )
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         """Return logits of clips, float32 (frame - 128) / 128."""
+        self.check(clip, self.settings.frames)
         return self.head(self.features(clip))

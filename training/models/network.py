@@ -1,0 +1,87 @@
+"""What all networks share: settings that refuse nonsense, a name, and a look at what comes in."""
+
+from dataclasses import asdict, dataclass
+
+import torch
+from torch import nn
+
+
+@dataclass(frozen=True)
+class NetworkSettings:
+    """
+    What every network has; each adds its own.
+
+    Raises
+    ------
+    ValueError
+        If a value is out of its range.
+    """
+
+    outputs: int = 7
+    frames: int = 16  # of a clip
+    size: int = 112  # side of a frame, px
+    width: float = 1.0  # multiplier of all channels
+
+    def __post_init__(self):
+        """Refuse what no network can be."""
+        self.demand('outputs', 2, 1000)
+        self.demand('frames', 1, 1024)
+        self.demand('size', 16, 1024)
+        self.demand('width', 1 / 64, 4)
+
+    def demand(self, name: str, lowest: float, highest: float):
+        """Raise ValueError unless the value of a name lies within both bounds."""
+        value, kind = getattr(self, name), self.__dataclass_fields__[name].type
+        fits = isinstance(value, int) or (kind is float and isinstance(value, float))
+        if not fits or not lowest <= value <= highest:
+            raise ValueError(
+                '{} must be {} from {} to {}, got {!r}'.format(
+                    name, 'whole' if kind is int else 'a number', lowest, highest, value
+                )
+            )
+
+    def as_dict(self) -> dict:
+        """Return the settings as plain values, for checkpoints and metadata."""
+        return asdict(self)
+
+
+class Network(nn.Module):
+    """A network with a name that ``build`` knows, and its settings."""
+
+    name = ''
+
+    def __init__(self, settings: NetworkSettings):
+        super().__init__()
+        self.settings = settings
+
+    def check(self, clip: torch.Tensor, frames: int | None):
+        """
+        Raise ValueError unless a tensor is float (N, 1, frames, size, size).
+
+        ``frames`` None takes any number above 0. The type must be that of the weights.
+        """
+        s = self.settings
+        wanted = (1, frames, s.size, s.size)
+        found = tuple(clip.shape[1:])
+        if frames is None and clip.ndim == 5 and clip.shape[2] > 0:
+            found = (found[0], None, *found[2:])
+        if clip.ndim != 5 or found != wanted or clip.shape[0] == 0:
+            raise ValueError(
+                '{} reads (N, 1, {}, {}, {}), got {}'.format(
+                    self.name, frames or 'T', s.size, s.size, tuple(clip.shape)
+                )
+            )
+        dtype = next(self.parameters()).dtype
+        if clip.dtype != dtype:
+            raise ValueError(
+                '{} reads (frame - 128) / 128 as {}, got {}'.format(self.name, dtype, clip.dtype)
+            )
+
+
+def scaled(channels: int, width: float) -> int:
+    """
+    Return channels times width, in whole multiples of 8.
+
+    Multiples of 8 keep the channels of one voxel together in a vector register.
+    """
+    return max(8, int(round(channels * width / 8)) * 8)
