@@ -14,14 +14,18 @@ from cs3d_ros.events import (
     PeriodCutter,
     SquareAccumulator,
     check_sensor,
-    still_frame,
 )
 from cs3d_ros.events.recordings import Recording
 from cs3d_ros.face import Box, FaceFinder, FaceTrack, FixedFace, face_square
-from cs3d_ros.inference import Bundle, Emotion, EmotionFilter, EmotionSettings
+from cs3d_ros.inference import (
+    Bundle,
+    Emotion,
+    EmotionFilter,
+    EmotionSettings,
+    make_estimator,
+)
 
 LONGEST_FADE = 300  # periods without a face after which nothing is left to forget
-BLANK_LEVELS = 128  # (frame - 128) / 128 is what networks read
 
 
 class FaceFrame:
@@ -206,42 +210,42 @@ class Recognizer:
     """
     Event frames of one face in, emotions out, every ``hop_frames`` of the bundle.
 
-    A period without a face, or a gap in the times, begins a new clip of still frames. The network
-    is not run on a clip without events: it could not change the answer.
+    A period without a face, or a gap in the times, makes the network begin anew. It is not run
+    where it could not change the answer, as on a face that is still.
 
     Parameters
     ----------
     engine : object
         What :func:`cs3d_ros.inference.open_engine` returns.
-    settings : EmotionSettings
-
-    Attributes
-    ----------
-    inferences, skipped : int
-        Runs of the network, and estimates that needed none.
+    settings : EmotionSettings, optional
+        In place of those of the bundle.
     """
 
-    def __init__(self, engine, settings: EmotionSettings = EmotionSettings()):
+    def __init__(self, engine, settings: Optional[EmotionSettings] = None):
         bundle = engine.bundle
-        self._engine = engine
-        self._bundle = bundle
-        self._filter = EmotionFilter(bundle.classes, bundle.unchanged, settings)
-        self._still = still_frame(bundle.size)
-        self._nothing = np.zeros(bundle.output_count, np.float32)
-        self._nothing[-1] = 1.0
-        self.inferences = self.skipped = 0
+        self._period_ns = bundle.period_ns
+        self._shape = (bundle.size, bundle.size)
+        self._estimator = make_estimator(engine)
+        self._filter = EmotionFilter(
+            bundle.classes, bundle.unchanged, settings or bundle.settling, bundle.unproven
+        )
         self.reset()
 
-    def reset(self):
-        """Forget the face; the next frame starts a new clip."""
-        self._filter.reset()
-        self._restart()
-        self._last_ns = None
+    @property
+    def inferences(self) -> int:
+        """Runs of the network."""
+        return self._estimator.inferences
 
-    def _restart(self):
-        self._images = [self._still] * self._bundle.clip_frames
-        self._moving = [False] * self._bundle.clip_frames
-        self._since_start = 0
+    @property
+    def skipped(self) -> int:
+        """Estimates that needed no run."""
+        return self._estimator.skipped
+
+    def reset(self):
+        """Forget the face; the next frame is the first."""
+        self._filter.reset()
+        self._estimator.reset()
+        self._last_ns = None
 
     def push(self, image: Optional[np.ndarray], t_ns: int) -> Optional[Emotion]:
         """
@@ -257,53 +261,40 @@ class Recognizer:
         ValueError
             If the image has another shape or dtype.
         """
-        if image is not None and (image.shape != self._still.shape or image.dtype != np.uint8):
+        if image is not None and (image.shape != self._shape or image.dtype != np.uint8):
             raise ValueError(
                 'event frame must be uint8 {}, got {} {}'.format(
-                    self._still.shape, image.dtype, image.shape
+                    self._shape, image.dtype, image.shape
                 )
             )
         self._live_through_gap(t_ns)
         self._last_ns = t_ns
         if image is None:
             return self._absent(t_ns)
-        self._images = self._images[1:] + [image]
-        self._moving = self._moving[1:] + [bool((image != self._still).any())]
-        self._since_start += 1
-        if self._since_start % self._bundle.hop_frames:
-            return None
-        return self._filter.push(self._estimate(), t_ns)
+        estimate = self._estimator.push(image)
+        return None if estimate is None else self._filter.push(estimate, t_ns)
 
     def _live_through_gap(self, t_ns):
         """Take the periods since the last frame as without a face, as if each had been pushed."""
         missed = 1  # there was no face before the first one either
         if self._last_ns is not None:
-            missed = round((t_ns - self._last_ns) / self._bundle.period_ns) - 1
+            missed = round((t_ns - self._last_ns) / self._period_ns) - 1
             if missed < 0:
                 self.reset()
                 missed = 1
         for periods in range(min(missed, LONGEST_FADE), 0, -1):
-            self._absent(t_ns - periods * self._bundle.period_ns)
+            self._absent(t_ns - periods * self._period_ns)
 
     def _absent(self, t_ns) -> Emotion:
-        self._restart()
+        self._estimator.reset()
         return self._filter.push(None, t_ns)
-
-    def _estimate(self) -> np.ndarray:
-        if self._bundle.unchanged and not any(self._moving):
-            self.skipped += 1
-            return self._nothing
-        self.inferences += 1
-        clip = np.stack(self._images).astype(np.float32)
-        clip = ((clip - BLANK_LEVELS) / BLANK_LEVELS)[np.newaxis, np.newaxis]
-        return self._engine.run(clip)[0]
 
 
 def recognize(
     recording: Recording,
     engine,
     roi: Optional[Box] = None,
-    settings: EmotionSettings = EmotionSettings(),
+    settings: Optional[EmotionSettings] = None,
     cleaning: CleaningSettings = CleaningSettings(),
 ) -> Iterator[Tuple[FaceFrame, Optional[Emotion]]]:
     """
@@ -317,7 +308,8 @@ def recognize(
         What :func:`cs3d_ros.inference.open_engine` returns.
     roi : Box, optional
         A face that stands here, instead of the finder's.
-    settings : EmotionSettings
+    settings : EmotionSettings, optional
+        In place of those of the bundle.
     cleaning : CleaningSettings
         What the events go through before anything looks at them.
 

@@ -5,7 +5,7 @@ from naive import random_batch, random_cuts
 from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch, concatenate, open_recording
 from cs3d_ros.events.periods import LONGEST_GAP_NS
 from cs3d_ros.face import Box
-from cs3d_ros.inference import EXPRESSIONS, Bundle
+from cs3d_ros.inference import EXPRESSIONS, Bundle, EmotionSettings
 from cs3d_ros.pipeline import Preprocessor, Recognizer, recognize
 from cs3d_ros.simulator import open_source
 
@@ -287,6 +287,82 @@ def test_time_that_goes_back_forgets_the_face():
     after = recognizer.push(noise_image(2), PERIOD_NS)
     assert after.t_ns == PERIOD_NS
     assert first is None or after.confidence != first.confidence
+
+
+class Counting:
+    """An engine with a memory: how many frames it has seen since it began."""
+
+    bundle = BUNDLE._replace(
+        kind='stream',
+        unchanged=False,
+        clip_frames=1,
+        hop_frames=1,
+        state=('seen',),
+        state_shapes=((1, 1),),
+        settling=EmotionSettings(rate_hz=1e6, dwell_s=0.0, prior_neutral=0.9),
+    )
+
+    def __init__(self):
+        self.seen = []
+
+    def run(self, frame, state=()):
+        assert frame.shape == (1, 1, 112, 112)
+        seen = (state[0] if state else 0) + np.ones((1, 1), np.float32)
+        self.seen.append(int(seen[0, 0]))
+        return np.array([0.2, 0.8, 0, 0, 0, 0, 0], np.float32), (seen,)
+
+
+def test_stream_answers_every_frame_from_the_first():
+    recognizer = Recognizer(Counting())
+    emotions = [recognizer.push(noise_image(i), i * PERIOD_NS) for i in range(5)]
+    assert [emotion.t_ns for emotion in emotions] == [i * PERIOD_NS for i in range(5)]
+    assert emotions[-1].expression == 'happy'
+
+
+@pytest.mark.parametrize('lost', [None, 'gap', 'back', 'reset'])
+def test_stream_begins_anew_where_the_face_was_lost(lost):
+    engine = Counting()
+    recognizer = Recognizer(engine)
+    for i in range(5):
+        recognizer.push(noise_image(i), (10 + i) * PERIOD_NS)
+    if lost == 'reset':
+        recognizer.reset()
+    elif lost is None:
+        assert recognizer.push(None, 15 * PERIOD_NS).t_ns == 15 * PERIOD_NS
+    recognizer.push(noise_image(6), {'gap': 20, 'back': 3}.get(lost, 16) * PERIOD_NS)
+    assert engine.seen == [1, 2, 3, 4, 5, 1]
+
+
+def test_stream_at_rest_is_stamped_on():
+    class Resting(Counting):
+        def run(self, frame, state=()):
+            return super().run(frame)
+
+    recognizer = Recognizer(Resting())
+    still = np.full((112, 112), 128, np.uint8)
+    emotions = [recognizer.push(still, i * PERIOD_NS) for i in range(30)]
+    assert [emotion.t_ns for emotion in emotions] == [i * PERIOD_NS for i in range(30)]
+    assert (recognizer.inferences, recognizer.skipped) == (2, 28)
+    assert emotions[-1].probabilities == pytest.approx([0.2, 0.8, 0, 0, 0, 0, 0])
+
+
+def test_bundle_tells_how_to_settle_unless_told_otherwise():
+    def first_answer(settings):
+        recognizer = Recognizer(Counting(), settings)
+        recognizer.push(noise_image(1), 0)
+        return recognizer.push(noise_image(1), PERIOD_NS).expression
+
+    assert first_answer(None) == 'happy'
+    assert first_answer(Counting.bundle.settling._replace(dwell_s=1.0)) == 'neutral'
+
+
+def test_what_the_bundle_calls_unproven_is_not_named():
+    class Unproven(Counting):
+        bundle = Counting.bundle._replace(unproven=('happy',))
+
+    recognizer = Recognizer(Unproven())
+    emotions = [recognizer.push(noise_image(i), i * PERIOD_NS) for i in range(30)]
+    assert {emotion.expression for emotion in emotions} == {'neutral'}
 
 
 @pytest.mark.parametrize('image', [np.zeros((10, 10), np.uint8), np.zeros((112, 112))])

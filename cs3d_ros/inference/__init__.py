@@ -1,4 +1,4 @@
-"""From event frames to one settled emotion: bundle, engine, filter."""
+"""From event frames to one settled emotion: bundle, engine, estimator, filter."""
 
 from cs3d_ros.inference.bundle import SHIPPED_BUNDLE, Bundle, BundleError, read_bundle
 from cs3d_ros.inference.emotion import (
@@ -8,6 +8,7 @@ from cs3d_ros.inference.emotion import (
     EmotionSettings,
 )
 from cs3d_ros.inference.engine import EngineError, OnnxRuntimeEngine, open_engine
+from cs3d_ros.inference.estimator import make_estimator
 
 __all__ = [
     'EXPRESSIONS',
@@ -19,6 +20,7 @@ __all__ = [
     'EmotionSettings',
     'EngineError',
     'OnnxRuntimeEngine',
+    'make_estimator',
     'open_engine',
     'read_bundle',
 ]

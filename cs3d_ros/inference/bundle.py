@@ -4,13 +4,16 @@ import json
 import os
 from typing import Any, Dict, List, NamedTuple, Tuple
 
+import numpy as np
+
 from cs3d_ros import Cs3dError
+from cs3d_ros.inference.emotion import NEUTRAL, EmotionSettings
 
 METADATA_KEY = 'cs3d'  # of the ONNX metadata map; its value is one JSON object
-SCHEMA = 1  # newest that this version reads
-KINDS = ('clip',)
-INPUT_NAME = 'clip'
+SCHEMA = 2  # newest that this version reads; 1 had no streams, no settling, nothing unproven
+INPUT_NAMES = {'clip': 'clip', 'stream': 'frame'}  # by kind
 OUTPUT_NAME = 'probabilities'
+NEXT = 'next_'  # before the name of a state tensor, on its way out
 SHIPPED_BUNDLE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'cs3d.onnx'
 )
@@ -24,10 +27,14 @@ class Bundle(NamedTuple):
     """
     What the metadata of a bundle says.
 
-    The network reads ``clip``, float32 (1, 1, clip_frames, size, size), ``(frame - 128) / 128``,
-    oldest frame first, and answers ``probabilities``, float32 (1, output_count): for each class
-    the probability that the face is moving *to* this expression within the clip, then, if
-    ``unchanged``, that its expression does not change.
+    A network of kind ``clip`` reads ``clip``, float32 (1, 1, clip_frames, size, size),
+    ``(frame - 128) / 128``, oldest frame first. One of kind ``stream`` reads ``frame``, float32
+    (1, 1, size, size), and its memory, one float32 tensor for each name in ``state``, zeros at
+    first; it gives the memory back as ``next_`` and the name.
+
+    Both answer ``probabilities``, float32 (1, output_count). If ``unchanged``, they tell for each
+    class the probability that the face is moving *to* this expression, then that its expression
+    does not change; else, for each class, that the face *wears* this expression now.
 
     Examples
     --------
@@ -38,19 +45,22 @@ class Bundle(NamedTuple):
 
     path: str
     schema: int
-    kind: str  # 'clip'
+    kind: str  # 'clip' or 'stream'
     name: str
     classes: Tuple[str, ...]
     unchanged: bool  # one more output after the classes: no change of expression seen
-    clip_frames: int
+    clip_frames: int  # that one run reads; 1 of a stream
     size: int  # px, side of a frame
     period_ns: int  # sensor time that one frame covers
     step: int  # grey levels per event
     margin: float  # side of the face square over the longer side of the face box
-    hop_frames: int  # frames between two runs
-    state: Tuple[str, ...]  # names of state tensors, the same in and out
+    hop_frames: int  # frames between two runs; 1 of a stream
+    state: Tuple[str, ...]  # names of the state tensors
     training: Dict[str, Any]  # free: data, split, seed, settings
     accuracy: Dict[str, Any]  # free: measured values with their intervals
+    settling: EmotionSettings = EmotionSettings()  # fitted on validation sequences
+    unproven: Tuple[str, ...] = ()  # classes not shown to be recognised on real people
+    state_shapes: Tuple[Tuple[int, ...], ...] = ()  # of the network itself
 
     @property
     def class_count(self) -> int:
@@ -63,9 +73,19 @@ class Bundle(NamedTuple):
         return len(self.classes) + int(self.unchanged)
 
     @property
+    def input_name(self) -> str:
+        """Name of the tensor that takes the frames."""
+        return INPUT_NAMES[self.kind]
+
+    @property
     def input_shape(self) -> Tuple[int, ...]:
-        """Shape of the network's ``clip``."""
-        return 1, 1, self.clip_frames, self.size, self.size
+        """Shape of the tensor that takes the frames."""
+        frames = (self.clip_frames,) if self.kind == 'clip' else ()
+        return (1, 1) + frames + (self.size, self.size)
+
+    def initial_state(self) -> Tuple[np.ndarray, ...]:
+        """Return the memory of a network that has seen nothing: zeros, float32."""
+        return tuple(np.zeros(shape, np.float32) for shape in self.state_shapes)
 
 
 def read_bundle(path: str) -> Bundle:
@@ -120,9 +140,10 @@ def runtime_errors(runtime) -> Tuple[type, ...]:
     """Return the exceptions of ONNX Runtime, which share no base class of their own."""
     state = runtime.capi.onnxruntime_pybind11_state
     own = (getattr(state, name) for name in dir(state))
+    # UnicodeDecodeError: it quotes the texts of a damaged file
     return tuple(
         kind for kind in own if isinstance(kind, type) and issubclass(kind, Exception)
-    ) + (RuntimeError,)
+    ) + (RuntimeError, UnicodeDecodeError)
 
 
 def first_line(error: Exception) -> str:
@@ -132,7 +153,16 @@ def first_line(error: Exception) -> str:
 
 def bundle_of_session(session, path: str) -> Bundle:
     """Return the checked metadata of an open session."""
-    text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+    try:
+        text = session.get_modelmeta().custom_metadata_map.get(METADATA_KEY)
+        inputs, outputs = (
+            [(tensor.name, list(tensor.shape), tensor.type) for tensor in tensors]
+            for tensors in (session.get_inputs(), session.get_outputs())
+        )
+    except UnicodeDecodeError as error:
+        raise BundleError(
+            '{} is damaged, a text in it is no UTF-8: export or copy it again'.format(path)
+        ) from error
     if text is None:
         raise BundleError(
             "{} is an ONNX model without '{}' metadata, thus no bundle: make one with "
@@ -147,8 +177,7 @@ def bundle_of_session(session, path: str) -> Bundle:
             )
         ) from error
     bundle = _checked(data, str(path))
-    _check_shapes(bundle, session)
-    return bundle
+    return bundle._replace(state_shapes=_checked_shapes(bundle, inputs, outputs))
 
 
 def _checked(data, path):
@@ -165,29 +194,69 @@ def _checked(data, path):
             )
         )
     kind = _field(data, path, 'kind', lambda v: isinstance(v, str), 'a text')
-    if kind not in KINDS:
+    if kind not in INPUT_NAMES:
         raise BundleError(
             "{} is a bundle of kind '{}', and this version runs {}: upgrade "
-            'cs3d_ros or take another bundle'.format(path, kind, ', '.join(KINDS))
+            'cs3d_ros or take another bundle'.format(path, kind, ', '.join(INPUT_NAMES))
         )
     fields = {name: _field(data, path, name, check, wanted) for name, check, wanted in _FIELDS}
-    for name in ('training', 'accuracy'):
-        found = data.get(name, {})  # told, not needed
-        if not isinstance(found, dict):
-            raise BundleError(
-                "{}: metadata '{}' must be an object, got {!r}: export the bundle again".format(
-                    path, name, found
-                )
-            )
-        fields[name] = found
-    if fields['state']:
+    for name in ('training', 'accuracy', 'settling'):
+        fields[name] = _optional(data, path, name, {}, lambda v: isinstance(v, dict), 'an object')
+    fields['unproven'] = _optional(
+        data,
+        path,
+        'unproven',
+        [],
+        lambda v: _are_names(v) and set(v) <= set(fields['classes']) - {NEUTRAL},
+        'a list of classes, neutral not among them',
+    )
+    fields['settling'] = _settling(fields['settling'], path)
+    _check_kind(kind, fields, path)
+    for name in ('classes', 'state', 'unproven'):
+        fields[name] = tuple(fields[name])
+    return Bundle(path=path, schema=schema, kind=kind, **fields)
+
+
+def _check_kind(kind, fields, path):
+    """Refuse a clip with memory, and a stream without or of more than a frame."""
+    if kind == 'clip' and fields['state']:
         raise BundleError(
             '{}: metadata promises {} state tensor(s), and a clip bundle has none: '
             'export the bundle again'.format(path, len(fields['state']))
         )
-    for name in ('classes', 'state'):
-        fields[name] = tuple(fields[name])
-    return Bundle(path=path, schema=schema, kind=kind, **fields)
+    if kind == 'stream' and not (
+        fields['state'] and fields['clip_frames'] == fields['hop_frames'] == 1
+    ):
+        raise BundleError(
+            '{}: a stream bundle reads one frame at a time (clip_frames 1, hop_frames 1) and has '
+            'state tensors, got clip_frames {}, hop_frames {} and {} state tensors: export the '
+            'bundle again'.format(
+                path, fields['clip_frames'], fields['hop_frames'], len(fields['state'])
+            )
+        )
+
+
+def _settling(given, path):
+    """Return the EmotionSettings of a metadata object; what it does not name has its default."""
+    defaults = EmotionSettings()
+    for name, value in given.items():
+        default = getattr(defaults, name, None) if name in EmotionSettings._fields else None
+        fits = isinstance(value, bool) == isinstance(default, bool)
+        if default is None or not fits or not isinstance(value, (int, float)):
+            raise BundleError(
+                "{}: metadata 'settling' must hold fields of EmotionSettings, got {!r}: {!r}: "
+                'upgrade cs3d_ros or export the bundle again'.format(path, name, value)
+            )
+    settings = defaults._replace(**given)
+    try:
+        settings.check()
+    except ValueError as error:
+        raise BundleError(
+            "{}: metadata 'settling' is out of range, export the bundle again: {}".format(
+                path, error
+            )
+        ) from error
+    return settings
 
 
 def _whole(value):
@@ -230,21 +299,30 @@ def _field(data, path, name, check, wanted):
     return data[name]
 
 
-def _check_shapes(bundle, session):
-    """Compare what the metadata promises with the tensors of the network."""
-    promised_in = [(INPUT_NAME, list(bundle.input_shape), 'tensor(float)')]
-    promised_out = [(OUTPUT_NAME, [1, bundle.output_count], 'tensor(float)')]
-    for promised, tensors, which in (
-        (promised_in, session.get_inputs(), 'input'),
-        (promised_out, session.get_outputs(), 'output'),
+def _optional(data, path, name, default, check, wanted):
+    return _field(data, path, name, check, wanted) if name in data else default
+
+
+def _checked_shapes(bundle, inputs, outputs):
+    """Return the shapes of the state tensors, once the network is what the metadata promises."""
+    # the network alone knows the shape of its memory, which must come out as it goes in
+    shapes = {name: shape for name, shape, _ in inputs}
+    shapes = [shapes.get(name, []) for name in bundle.state]
+    states = list(zip(bundle.state, shapes))
+    promised_in = [(bundle.input_name, list(bundle.input_shape))] + states
+    promised_out = [(OUTPUT_NAME, [1, bundle.output_count])]
+    promised_out += [(NEXT + name, shape) for name, shape in states]
+    for promised, found, which in (
+        (promised_in, inputs, 'input'),
+        (promised_out, outputs, 'output'),
     ):
-        found = [(tensor.name, list(tensor.shape), tensor.type) for tensor in tensors]
-        if found != promised:
+        promised = [(name, shape, 'tensor(float)') for name, shape in promised]
+        if found != promised or not all(_whole(side) for shape in shapes for side in shape):
             raise BundleError(
-                '{}: metadata promises {} {}, the network has {}: export the bundle again'.format(
-                    bundle.path, which, _described(promised), _described(found)
-                )
+                '{}: metadata promises {} {} of fixed shape, the network has {}: export the '
+                'bundle again'.format(bundle.path, which, _described(promised), _described(found))
             )
+    return tuple(tuple(shape) for shape in shapes)
 
 
 def _described(tensors: List[Tuple]) -> str:

@@ -1,11 +1,15 @@
 """
 From a network's estimates to one settled emotion.
 
-A camera of events sees changes only, so a network tells to which expression a face *moves*. The
-filter keeps a belief over the expressions a face may *wear*: a Markov jump process whose jumps
-are what the network saw, which otherwise stays, and slowly forgets.
+A camera of events sees changes only. A network without memory tells to which expression a face
+*moves*, or that it does not change; the filter keeps a belief over the expressions that the face
+may *wear*: a Markov jump process whose jumps are what the network saw, which otherwise stays, and
+slowly forgets. A network with memory tells itself what the face wears; the belief then only
+follows it smoothly. Either way an expression is named once it has led for a while, and neutral
+where the belief is too weak to name anything.
 """
 
+import math
 from typing import NamedTuple, Optional, Sequence, Tuple
 
 import numpy as np
@@ -43,7 +47,7 @@ class Emotion(NamedTuple):
 
 
 class EmotionSettings(NamedTuple):
-    """How fast estimates settle."""
+    """How estimates settle; a bundle brings those that were fitted for its network."""
 
     rate_hz: float = 6.0  # at which a sure estimate moves the belief
     change_prior: float = 0.2  # of a clip showing a change; networks learn from balanced clips
@@ -51,6 +55,23 @@ class EmotionSettings(NamedTuple):
     absent_s: float = 0.5  # the same without a face
     dwell_s: float = 0.15  # an expression is named when it has led this long
     prior_neutral: float = 0.7  # probability of neutral before anything was seen
+    least_confidence: float = 0.0  # of an expression to be named; neutral is named below it
+    hold_s: float = 60.0  # an expression named this long is let go: its end must have been missed
+    name_unproven: bool = False  # name expressions, too, that were not shown to work on people
+
+    def check(self):
+        """Raise ValueError if a setting is out of range."""
+        rates = (self.rate_hz, self.forget_s, self.absent_s, self.hold_s)
+        if not (
+            all(0 < value < math.inf for value in rates)
+            and 0 <= self.dwell_s < math.inf
+            and all(0 < prior < 1 for prior in (self.change_prior, self.prior_neutral))
+            and 0 <= self.least_confidence < 1
+        ):
+            raise ValueError(
+                'rate and times must be positive, the priors between 0 and 1, least_confidence '
+                'from 0 to below 1: {}'.format(self)
+            )
 
 
 class EmotionFilter:
@@ -64,11 +85,15 @@ class EmotionFilter:
     unchanged : bool
         Whether an estimate ends with the probability that nothing changes.
     settings : EmotionSettings
+    unproven : sequence of str
+        Classes that stand in the probabilities, but are neither named nor counted in valence and
+        arousal, unless ``settings.name_unproven``.
 
     Raises
     ------
     ValueError
-        If no class is ``neutral``, or a setting is out of range.
+        If no class is ``neutral``, an unproven one is none or neutral, or a setting is out of
+        range.
 
     Examples
     --------
@@ -84,32 +109,35 @@ class EmotionFilter:
         classes: Sequence[str],
         unchanged: bool,
         settings: EmotionSettings = EmotionSettings(),
+        unproven: Sequence[str] = (),
     ):
         if NEUTRAL not in classes:
             raise ValueError('one class must be {!r}, got {}'.format(NEUTRAL, list(classes)))
-        if not (
-            min(settings.rate_hz, settings.forget_s, settings.absent_s) > 0
-            and settings.dwell_s >= 0
-            and 0 < settings.change_prior < 1
-            and 0 < settings.prior_neutral < 1
-        ):
+        if not set(unproven) <= set(classes) - {NEUTRAL}:
             raise ValueError(
-                'rate and times must be positive, the priors between 0 and 1: {}'.format(settings)
+                'unproven must be classes other than {!r}, got {}'.format(NEUTRAL, list(unproven))
             )
+        settings.check()
         self._classes = tuple(classes)
         self._unchanged = unchanged
         self._settings = settings
+        self._neutral = self._classes.index(NEUTRAL)
+        self._unnamed = set()
+        if not settings.name_unproven:
+            self._unnamed.update(self._classes.index(name) for name in unproven)
         self._affect = np.array([AFFECT.get(name, (0.0, 0.0)) for name in classes])
+        self._affect[list(self._unnamed)] = 0.0
         others = max(1, len(classes) - 1)
         self._prior = np.full(len(classes), (1 - settings.prior_neutral) / others)
-        self._prior[self._classes.index(NEUTRAL)] = settings.prior_neutral
+        self._prior[self._neutral] = settings.prior_neutral
         self.reset()
 
     def reset(self):
         """Believe the prior again."""
         self._belief = self._prior.copy()
-        self._named = self._leader = self._classes.index(NEUTRAL)
-        self._led_s = 0.0
+        self._named = self._leader = self._neutral
+        self._led_s = self._named_s = 0.0
+        self._let_go = None  # class not to be named again before another one led
         self._last_ns = None
 
     def push(self, probabilities: Optional[Sequence[float]], t_ns: int) -> Emotion:
@@ -125,8 +153,9 @@ class EmotionFilter:
         self._last_ns = t_ns
         fade_s = self._settings.absent_s
         if probabilities is not None:
-            fade_s = self._settings.forget_s
-            self._jump(np.asarray(probabilities, np.float64), elapsed_s)
+            # a network that tells states tells them anew each time: nothing to forget
+            fade_s = self._settings.forget_s if self._unchanged else math.inf
+            self._move(np.asarray(probabilities, np.float64), elapsed_s)
         self._belief = self._prior + (self._belief - self._prior) * np.exp(-elapsed_s / fade_s)
         self._name(elapsed_s, is_seen=probabilities is not None)
         valence, arousal = self._belief @ self._affect
@@ -139,7 +168,7 @@ class EmotionFilter:
             tuple(self._belief.tolist()),
         )
 
-    def _jump(self, probabilities, elapsed_s):
+    def _move(self, probabilities, elapsed_s):
         expected = len(self._classes) + self._unchanged
         if probabilities.shape != (expected,):
             raise ValueError(
@@ -164,8 +193,34 @@ class EmotionFilter:
 
     def _name(self, elapsed_s, is_seen):
         """Name the leading expression once it has led long enough, or at once without a face."""
-        leader = int(np.argmax(self._belief))
+        leader = self._nameable_leader()
         self._led_s = self._led_s + elapsed_s if leader == self._leader else 0.0
         self._leader = leader
-        if not is_seen or self._led_s >= self._settings.dwell_s:
-            self._named = leader
+        if is_seen and self._led_s < self._settings.dwell_s:
+            leader = self._named
+        self._named_s = self._named_s + elapsed_s if leader == self._named else 0.0
+        self._named = leader
+        if leader != self._neutral and self._named_s >= self._settings.hold_s:
+            self._release()
+
+    def _nameable_leader(self):
+        """Return the class that leads, or neutral where that one is not to be named."""
+        leader = int(np.argmax(self._belief))
+        if leader != self._let_go:
+            self._let_go = None
+        if (
+            leader in self._unnamed
+            or leader == self._let_go
+            or self._belief[leader] < self._settings.least_confidence
+        ):
+            return self._neutral
+        return leader
+
+    def _release(self):
+        """Go back to neutral from an expression that was held too long."""
+        if self._unchanged:
+            self._belief = self._prior.copy()  # so that the same expression can come again
+        else:
+            self._let_go = self._named  # the network will go on telling it
+        self._named = self._leader = self._neutral
+        self._led_s = self._named_s = 0.0

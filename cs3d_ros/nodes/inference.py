@@ -21,6 +21,7 @@ from cs3d_ros.events import MessageError
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.nodes import messages
 from cs3d_ros.nodes.lifecycle import BURST, ManagedNode, run
+from cs3d_ros.nodes.parameters import settling_of
 from cs3d_ros.pipeline import Recognizer
 
 
@@ -40,7 +41,8 @@ class Inference(ManagedNode):
     def configure(self) -> None:
         engine = open_engine(self.settings['bundle'] or SHIPPED_BUNDLE, self.settings['threads'])
         self._bundle = engine.bundle
-        self._recognizer = Recognizer(engine)
+        settling = settling_of(self.settings, engine.bundle.settling)
+        self._recognizer = Recognizer(engine, settling)
         self._emotion = self.output(Expression, 'emotion', BURST)
         self._distribution = self.output(Classification, 'emotion/distribution', BURST)
 

@@ -9,7 +9,9 @@ import difflib
 import sys
 from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
+from cs3d_ros import Cs3dError
 from cs3d_ros.events.recordings import READABLE
+from cs3d_ros.inference import EmotionSettings
 from cs3d_ros.simulator import PRESETS
 
 ALWAYS = 'always'  # takes effect at once
@@ -105,6 +107,32 @@ _DIAGNOSTICS = Parameter(
 
 _BUNDLE = Parameter(
     'bundle', '', 'ONNX bundle of the network; empty means the one that the package ships.'
+)
+
+_BY_BUNDLE = -1.0  # stands for what the bundle says, fitted for its network
+
+
+def _settling(name: str, text: str, unit: str, highest: float) -> Parameter:
+    return Parameter(
+        name, _BY_BUNDLE, text + ' -1: as the bundle says.', unit, _BY_BUNDLE, highest
+    )
+
+
+# The fields of EmotionSettings, by their names.
+_SETTLING = (
+    _settling('rate_hz', 'Rate at which a sure estimate moves the belief.', 'Hz', 1000.0),
+    _settling('change_prior', 'Prior probability that a clip shows a change.', '', 1.0),
+    _settling('forget_s', 'Time constant of forgetting while nothing changes.', 's', 1e4),
+    _settling('absent_s', 'Time constant of forgetting without a face.', 's', 1e4),
+    _settling('dwell_s', 'Time that an expression leads before it is named.', 's', 60.0),
+    _settling('prior_neutral', 'Probability of neutral before anything was seen.', '', 1.0),
+    _settling('least_confidence', 'Confidence below which neutral is named instead.', '', 1.0),
+    _settling('hold_s', 'Time after which an expression that goes on is let go.', 's', 1e4),
+    Parameter(
+        'name_unproven',
+        EmotionSettings().name_unproven,
+        'Name expressions, too, that the card of the bundle calls unproven on real people.',
+    ),
 )
 
 _SENDING = (
@@ -261,7 +289,8 @@ TABLES = {
             1,
             1000,
         ),
-    ),
+    )
+    + _SETTLING,
     'power': (
         _AUTOSTART,
         _DIAGNOSTICS,
@@ -306,6 +335,33 @@ def check_values(node: str, values: Dict[str, Any]) -> Tuple[Dict[str, Any], Dic
         except ValueError as error:
             refusals[name] = str(error)
     return result, refusals
+
+
+def settling_of(values: Dict[str, Any], settling: EmotionSettings) -> EmotionSettings:
+    """
+    Return how the inference node settles: as its bundle says, but for what parameters say.
+
+    Raises
+    ------
+    Cs3dError
+        If a value is out of the range that a setting has.
+
+    Examples
+    --------
+    >>> settling_of(dict(defaults('inference'), dwell_s=0.3), EmotionSettings(rate_hz=4.0))[:1]
+    (4.0,)
+    """
+    given = {
+        parameter.name: values[parameter.name]
+        for parameter in _SETTLING
+        if values[parameter.name] != parameter.default
+    }
+    settings = settling._replace(**given)
+    try:
+        settings.check()
+    except ValueError as error:
+        raise Cs3dError('parameters {}: {}'.format(', '.join(given), error)) from error
+    return settings
 
 
 def unknown_reason(node: str, name: str) -> str:

@@ -1,9 +1,16 @@
 import json
 
+import numpy as np
 import pytest
-from tiny_onnx import METADATA, write_tiny_bundle
+from tiny_onnx import (
+    METADATA,
+    STREAM_METADATA,
+    write_tiny_bundle,
+    write_tiny_stream,
+)
 
 from cs3d_ros.inference.bundle import BundleError, read_bundle
+from cs3d_ros.inference.emotion import EmotionSettings
 
 
 def without(name):
@@ -80,14 +87,74 @@ def test_wrong_field_is_named_with_what_was_found(tmp_path, field, value):
 
 
 def test_newer_schema_asks_for_an_upgrade(tmp_path):
-    path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(schema=2))
-    with pytest.raises(BundleError, match='schema 2.*upgrade'):
+    path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(schema=3))
+    with pytest.raises(BundleError, match='schema 3.*upgrade'):
         read_bundle(path)
 
 
 def test_unknown_kind_names_those_that_run(tmp_path):
-    path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(kind='stream'))
-    with pytest.raises(BundleError, match="kind 'stream'.*clip"):
+    path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(kind='face'))
+    with pytest.raises(BundleError, match="kind 'face'.*clip, stream"):
+        read_bundle(path)
+
+
+def test_stream_bundle_knows_its_memory_from_the_network(tmp_path):
+    bundle = read_bundle(write_tiny_stream(tmp_path / 'a.onnx'))
+    assert (bundle.input_name, bundle.input_shape) == ('frame', (1, 1, 112, 112))
+    assert bundle.output_count == 7
+    (memory,) = bundle.initial_state()
+    assert (memory.shape, memory.dtype, memory.any()) == ((1, 1), np.float32, False)
+
+
+def test_settling_of_the_metadata_fills_up_with_defaults(tmp_path):
+    metadata = dict(STREAM_METADATA, settling={'dwell_s': 0.4, 'rate_hz': 3})
+    bundle = read_bundle(write_tiny_stream(tmp_path / 'a.onnx', metadata=metadata))
+    assert bundle.settling == EmotionSettings()._replace(dwell_s=0.4, rate_hz=3)
+
+
+def test_first_schema_settles_by_default_and_calls_nothing_unproven(tmp_path):
+    bundle = read_bundle(write_tiny_bundle(tmp_path / 'a.onnx'))
+    assert (bundle.settling, bundle.unproven) == (EmotionSettings(), ())
+
+
+@pytest.mark.parametrize(
+    'fields, fault',
+    [
+        ({'settling': []}, "'settling' must be an object"),
+        ({'settling': {'dwel_s': 0.1}}, "fields of EmotionSettings, got 'dwel_s'"),
+        ({'settling': {'check': 0.1}}, "fields of EmotionSettings, got 'check'"),
+        ({'settling': {'dwell_s': '1'}}, 'fields of EmotionSettings'),
+        ({'settling': {'dwell_s': True}}, 'fields of EmotionSettings'),
+        ({'settling': {'name_unproven': 1}}, 'fields of EmotionSettings'),
+        ({'settling': {'dwell_s': -1}}, 'out of range'),
+        ({'settling': {'rate_hz': float('nan')}}, 'out of range'),
+        ({'unproven': ['bored']}, "'unproven' must be a list of classes"),
+        ({'unproven': ['neutral']}, 'neutral not among them'),
+        ({'unproven': 'sad'}, "'unproven' must be a list of classes"),
+        ({'state': []}, 'has state tensors, got .* 0 state tensors'),
+        ({'clip_frames': 16}, 'one frame at a time.*got clip_frames 16'),
+        ({'hop_frames': 2}, 'one frame at a time.*hop_frames 2'),
+        ({'state': ['cell']}, r'input .*cell \[\].*has frame .*memory'),
+        ({'state': ['memory', 'cell']}, r'input .*cell'),
+        ({'unchanged': True}, r'output probabilities \[1, 8\].*probabilities \[1, 7\]'),
+        ({'kind': 'clip', 'state': []}, r'input clip .*has frame'),
+    ],
+)
+def test_stream_that_contradicts_itself_is_refused(tmp_path, fields, fault):
+    path = write_tiny_stream(tmp_path / 'a.onnx', metadata=dict(STREAM_METADATA, **fields))
+    with pytest.raises(BundleError, match=fault):
+        read_bundle(path)
+
+
+def test_memory_that_comes_out_otherwise_than_it_goes_in_is_refused(tmp_path):
+    path = write_tiny_stream(tmp_path / 'a.onnx', memory_out='next_other')
+    with pytest.raises(BundleError, match=r'output .*next_memory .*has .*next_other'):
+        read_bundle(path)
+
+
+def test_memory_of_no_fixed_shape_is_refused(tmp_path):
+    path = write_tiny_stream(tmp_path / 'a.onnx', memory_shape=(1, 'n'))
+    with pytest.raises(BundleError, match=r'of fixed shape'):
         read_bundle(path)
 
 
@@ -144,6 +211,24 @@ def test_truncated_file_is_told(tmp_path):
         (tmp_path / 'cut.onnx').write_bytes(whole[:length])
         with pytest.raises(BundleError):
             read_bundle(tmp_path / 'cut.onnx')
+
+
+@pytest.mark.parametrize('write', [write_tiny_bundle, write_tiny_stream])
+def test_file_with_flipped_bits_is_read_or_refused(tmp_path, write):
+    rng = np.random.default_rng(7)
+    with open(write(tmp_path / 'a.onnx'), 'rb') as file:
+        whole = np.frombuffer(file.read(), np.uint8)
+    refused = 0
+    for _ in range(100):
+        damaged = whole.copy()
+        damaged[rng.integers(len(whole), size=3)] ^= 1 << rng.integers(8, size=3).astype(np.uint8)
+        (tmp_path / 'flipped.onnx').write_bytes(damaged.tobytes())
+        try:
+            read_bundle(tmp_path / 'flipped.onnx')
+        except BundleError as error:
+            assert '\n' not in str(error)
+            refused += 1
+    assert refused > 40  # the rest hit weights, names of layers, or free text
 
 
 def test_error_is_one_line_that_names_the_file(tmp_path):

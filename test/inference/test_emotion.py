@@ -117,7 +117,17 @@ def test_numbers_that_are_no_estimate_are_refused(estimate):
 
 
 @pytest.mark.parametrize(
-    'change', [{'rate_hz': 0.0}, {'change_prior': 1.0}, {'prior_neutral': 1.0}, {'forget_s': 0.0}]
+    'change',
+    [
+        {'rate_hz': 0.0},
+        {'rate_hz': np.inf},
+        {'change_prior': 1.0},
+        {'prior_neutral': 1.0},
+        {'forget_s': 0.0},
+        {'hold_s': np.nan},
+        {'dwell_s': -0.1},
+        {'least_confidence': 1.0},
+    ],
 )
 def test_impossible_settings_are_refused(change):
     with pytest.raises(ValueError, match='must be positive'):
@@ -129,6 +139,78 @@ def test_classes_without_neutral_are_refused():
         EmotionFilter(('happy', 'sad'), True)
 
 
-def test_classes_of_states_settle_too():
-    settle = EmotionFilter(('neutral', 'happy'), unchanged=False)
-    assert play(settle, [[0.1, 0.9]] * 20)[-1].expression == 'happy'
+@pytest.mark.parametrize('unproven', [('bored',), ('neutral',)])
+def test_unproven_classes_must_be_other_classes(unproven):
+    with pytest.raises(ValueError, match='unproven must be'):
+        EmotionFilter(('neutral', 'happy'), True, unproven=unproven)
+
+
+def states(unproven=(), **settings):
+    settings = EmotionSettings(**settings)
+    return EmotionFilter(('neutral', 'happy', 'sad'), False, settings, unproven)
+
+
+def test_states_are_followed_smoothly():
+    settle = states(rate_hz=5.0, prior_neutral=0.5)
+    emotions = play(settle, [[0.1, 0.9, 0.0]] * 100, hz=50)
+    elapsed = np.arange(100) / 50
+    expected = 0.9 + (0.25 - 0.9) * np.exp(-5.0 * elapsed)  # from the prior
+    assert [e.probabilities[1] for e in emotions] == pytest.approx(expected)
+
+
+def test_states_are_named_and_left_again():
+    settle = states()
+    play(settle, [[0.1, 0.9, 0.0]] * 20)
+    happy = settle.push([0.1, 0.9, 0.0], 2 * SECOND)
+    assert (happy.expression, happy.confidence) == ('happy', pytest.approx(0.9, abs=0.01))
+    assert play(settle, [[0.9, 0.1, 0.0]] * 10, start_ns=3 * SECOND)[-1].expression == 'neutral'
+
+
+def test_states_are_not_forgotten_while_the_network_tells_them():
+    settle = states(forget_s=0.5)
+    assert play(settle, [[0.1, 0.9, 0.0]] * 100)[-1].confidence == pytest.approx(0.9, abs=0.001)
+
+
+def test_weak_leader_is_not_named():
+    estimate = [0.3, 0.45, 0.25]
+    assert play(states(), [estimate] * 40)[-1].expression == 'happy'
+    unsure = play(states(least_confidence=0.5), [estimate] * 40)[-1]
+    assert (unsure.expression, unsure.confidence) == ('neutral', pytest.approx(0.3, abs=0.01))
+
+
+def test_short_lead_is_not_named():
+    settle = states(rate_hz=1e3, dwell_s=0.3)
+    emotions = play(settle, [[1, 0, 0]] + [[0, 1, 0]] * 4 + [[1, 0, 0]] * 4 + [[0, 1, 0]] * 8)
+    named = [emotion.expression for emotion in emotions]
+    assert named == ['neutral'] * 14 + ['happy'] * 3  # 5 / 15 s after it took the lead
+
+
+def test_unproven_class_is_never_named_but_told():
+    emotion = play(states(unproven=('sad',)), [[0.05, 0.05, 0.9]] * 40)[-1]
+    assert (emotion.expression, emotion.confidence) == ('neutral', pytest.approx(0.05, abs=0.01))
+    assert emotion.probabilities[2] == pytest.approx(0.9, abs=0.01)
+    assert emotion.valence > 0  # of the little happiness; sadness does not count
+
+
+def test_unproven_class_is_named_to_who_wants_it():
+    settle = states(unproven=('sad',), name_unproven=True)
+    emotion = play(settle, [[0.05, 0.05, 0.9]] * 40)[-1]
+    assert emotion.expression == 'sad'
+    assert emotion.valence < -0.4
+
+
+def test_state_that_never_ends_is_let_go_until_another_leads():
+    settle = states(hold_s=2.0, rate_hz=50.0)
+    named = [e.expression for e in play(settle, [[0.1, 0.9, 0.0]] * 150)]
+    assert named.count('happy') == pytest.approx(30, abs=2)
+    assert set(named[50:]) == {'neutral'}
+    play(settle, [[0.9, 0.1, 0.0]] * 10, start_ns=11 * SECOND)
+    again = play(settle, [[0.1, 0.9, 0.0]] * 10, start_ns=12 * SECOND)
+    assert again[-1].expression == 'happy'
+
+
+def test_onset_after_a_missed_offset_is_named_again():
+    settle = make(hold_s=3.0, forget_s=1e3)
+    held = play(settle, [sure(1)] * 10 + [sure(UNCHANGED)] * 60)
+    assert held[-1].expression == 'neutral'
+    assert play(settle, [sure(1)] * 10, start_ns=6 * SECOND)[-1].expression == 'happy'

@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from tiny_onnx import CLIP_SHAPE, METADATA, write_tiny_bundle
+from tiny_onnx import CLIP_SHAPE, METADATA, write_tiny_bundle, write_tiny_stream
 
 from cs3d_ros.inference.bundle import BundleError
 from cs3d_ros.inference.engine import EngineError, open_engine
@@ -40,7 +40,7 @@ def test_engine_holds_nothing_between_runs(engine):
     ],
 )
 def test_wrong_clip_is_refused_with_what_was_found(engine, clip):
-    with pytest.raises(EngineError, match='reads float32 .*got'):
+    with pytest.raises(EngineError, match='reads clip as float32 .*got'):
         engine.run(clip)
 
 
@@ -76,3 +76,50 @@ def test_clip_shape_follows_the_bundle(tmp_path):
         tmp_path / 'small.onnx', clip_shape=shape, metadata=dict(METADATA, clip_frames=8, size=32)
     )
     assert open_engine(path).run(np.zeros(shape, np.float32))[0].shape == (8,)
+
+
+@pytest.fixture
+def stream(tmp_path):
+    return open_engine(write_tiny_stream(tmp_path / 'stream.onnx'), threads=1)
+
+
+def frame_of(value):
+    return np.full((1, 1, 112, 112), value, np.float32)
+
+
+def test_stream_gives_its_memory_out_and_takes_it_back(stream):
+    state = ()
+    for value, memory in ((0.5, 0.5), (0.25, 0.5), (0.0, 0.25)):  # memory / 2 + value
+        probabilities, state = stream.run(frame_of(value), state)
+        logits = memory * np.arange(7)
+        assert state[0] == pytest.approx(memory)
+        np.testing.assert_allclose(probabilities, np.exp(logits) / np.exp(logits).sum(), atol=1e-6)
+
+
+def test_stream_begins_with_zeros(stream):
+    begun, _ = stream.run(frame_of(0.5))
+    told, _ = stream.run(frame_of(0.5), stream.bundle.initial_state())
+    np.testing.assert_array_equal(begun, told)
+
+
+@pytest.mark.parametrize(
+    'state, fault',
+    [
+        (
+            (np.zeros((1, 2), np.float32),),
+            r'reads memory as float32 \(1, 1\), got float32 \(1, 2\)',
+        ),
+        ((np.zeros((1, 1)),), 'reads memory as float32 .*got float64'),
+        ((0.0,), 'reads memory as float32 .*got float'),
+        ((np.zeros((1, 1), np.float32),) * 2, 'has 1 state tensors, got 2'),
+        ((np.full((1, 1), np.nan, np.float32),), 'NaN.*were frame and state finite'),
+    ],
+)
+def test_wrong_state_is_refused_with_what_was_found(stream, state, fault):
+    with pytest.raises(EngineError, match=fault):
+        stream.run(frame_of(0.0), state)
+
+
+def test_clip_for_a_stream_is_refused(stream):
+    with pytest.raises(EngineError, match=r'reads frame as float32 \(1, 1, 112, 112\)'):
+        stream.run(np.zeros(CLIP_SHAPE, np.float32))

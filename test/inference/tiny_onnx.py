@@ -1,6 +1,7 @@
 """Bundles of a few hundred bytes, written without the onnx package (it is not on every Python).
 
-The network: logits = mean(clip) * gain + bias, then softmax.
+The clip network: logits = mean(clip) * gain + bias, then softmax. The stream network: memory =
+memory * keep + mean(frame), logits = memory * gain + bias, then softmax.
 """
 
 import json
@@ -25,6 +26,42 @@ METADATA = {
     'training': {'data': 'none'},
     'accuracy': {},
 }
+STREAM_METADATA = dict(
+    METADATA,
+    schema=2,
+    kind='stream',
+    unchanged=False,
+    clip_frames=1,
+    hop_frames=1,
+    state=['memory'],
+)
+
+
+def write_tiny_stream(
+    path,
+    outputs=7,
+    metadata=STREAM_METADATA,
+    keep=0.5,
+    gain=None,
+    memory_shape=(1, 1),
+    memory_out='next_memory',
+):
+    """Write a bundle of kind 'stream' and return its path."""
+    mean = _attribute('axes', ints=(2, 3)) + _attribute('keepdims', i=0)
+    nodes = (
+        _node('ReduceMean', ['frame'], ['mean'], mean)
+        + _node('Mul', ['memory', 'keep'], ['kept'])
+        + _node('Add', ['kept', 'mean'], [memory_out])
+        + _classifier(memory_out)
+    )
+    weights = {
+        'keep': [keep],
+        'gain': np.arange(outputs) if gain is None else gain,
+        'bias': np.zeros(outputs),
+    }
+    inputs = [('frame', (1, 1, 112, 112)), ('memory', memory_shape)]
+    answers = [('probabilities', (1, outputs)), (memory_out, memory_shape)]
+    return _write(path, nodes, weights, inputs, answers, metadata)
 
 
 def write_tiny_bundle(
@@ -33,24 +70,30 @@ def write_tiny_bundle(
     """Write a bundle and return its path; metadata may be a dict, a text, or None for none."""
     gain = np.arange(outputs) if gain is None else gain
     bias = np.zeros(outputs) if bias is None else bias
-    graph = b''.join(
-        (
-            _node(
-                'ReduceMean',
-                ['clip'],
-                ['mean'],
-                _attribute('axes', ints=(2, 3, 4)) + _attribute('keepdims', i=0),
-            ),
-            _node('Mul', ['mean', 'gain'], ['scaled']),
-            _node('Add', ['scaled', 'bias'], ['logits']),
-            _node('Softmax', ['logits'], ['probabilities'], _attribute('axis', i=1)),
-            _field(2, b'tiny'),
-            _field(5, _tensor('gain', gain)),
-            _field(5, _tensor('bias', bias)),
-            _field(11, _value_info('clip', clip_shape)),
-            _field(12, _value_info('probabilities', (1, outputs))),
-        )
+    nodes = _node(
+        'ReduceMean',
+        ['clip'],
+        ['mean'],
+        _attribute('axes', ints=(2, 3, 4)) + _attribute('keepdims', i=0),
+    ) + _classifier('mean')
+    weights = {'gain': gain, 'bias': bias}
+    answers = [('probabilities', (1, outputs))]
+    return _write(path, nodes, weights, [('clip', clip_shape)], answers, metadata)
+
+
+def _classifier(features):
+    return (
+        _node('Mul', [features, 'gain'], ['scaled'])
+        + _node('Add', ['scaled', 'bias'], ['logits'])
+        + _node('Softmax', ['logits'], ['probabilities'], _attribute('axis', i=1))
     )
+
+
+def _write(path, nodes, weights, inputs, outputs, metadata):
+    graph = nodes + _field(2, b'tiny')
+    graph += b''.join(_field(5, _tensor(name, values)) for name, values in weights.items())
+    graph += b''.join(_field(11, _value_info(name, shape)) for name, shape in inputs)
+    graph += b''.join(_field(12, _value_info(name, shape)) for name, shape in outputs)
     model = _field(1, 7) + _field(8, _field(1, b'') + _field(2, 13)) + _field(7, graph)
     if metadata is not None:
         text = metadata if isinstance(metadata, str) else json.dumps(metadata)
@@ -108,5 +151,8 @@ def _tensor(name, values):
 
 
 def _value_info(name, shape):
-    dims = b''.join(_field(1, _field(1, size)) for size in shape)
+    dims = b''.join(
+        _field(1, _field(2, size.encode()) if isinstance(size, str) else _field(1, size))
+        for size in shape
+    )
     return _field(1, name.encode()) + _field(2, _field(1, _field(1, FLOAT) + _field(2, dims)))

@@ -2,6 +2,8 @@ import pathlib
 
 import pytest
 
+from cs3d_ros import Cs3dError
+from cs3d_ros.inference import EmotionSettings
 from cs3d_ros.nodes import parameters
 
 ROOT = pathlib.Path(__file__).resolve().parents[2]
@@ -53,7 +55,7 @@ def test_unknown_name_is_refused_with_the_nearest_one():
 
 def test_strange_name_is_refused_with_all_that_there_are():
     refusals = parameters.check_values('inference', {'zzz': 1})[1]
-    assert 'it has autostart, diagnostics_s, bundle, threads, queue_frames' in refusals['zzz']
+    assert 'it has autostart, diagnostics_s, bundle, threads, queue_frames, ' in refusals['zzz']
 
 
 @pytest.mark.parametrize('name', ['use_sim_time', 'qos_overrides./events.publisher.depth'])
@@ -85,3 +87,21 @@ def test_bad_value_is_refused_and_the_default_kept(node, name, value, words):
     values, refusals = parameters.check_values(node, {name: value})
     assert words in refusals[name]
     assert values == parameters.defaults(node)
+
+
+def test_settling_is_the_bundle_s_where_no_parameter_is_given():
+    settling = EmotionSettings(rate_hz=3.0, name_unproven=True)
+    assert parameters.settling_of(parameters.defaults('inference'), settling) == settling
+
+
+def test_every_field_of_settling_may_be_given():
+    given = EmotionSettings(1.0, 0.5, 2.0, 3.0, 0.0, 0.6, 0.4, 5.0, True)
+    values = dict(parameters.defaults('inference'), **given._asdict())
+    assert parameters.check_values('inference', values) == (values, {})
+    assert parameters.settling_of(values, EmotionSettings()) == given
+
+
+def test_settling_out_of_range_is_refused_by_the_name_of_the_parameter():
+    values = dict(parameters.defaults('inference'), change_prior=1.0)
+    with pytest.raises(Cs3dError, match='parameters change_prior: .*between 0 and 1'):
+        parameters.settling_of(values, EmotionSettings())
