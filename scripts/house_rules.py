@@ -46,7 +46,7 @@ WITHOUT_ROS = {
     for name in ('clocks', 'event_stream', 'parameters', 'verdicts')
 }
 TRAINING = {'torch', 'torchvision', 'lightning', 'pytorch_lightning', 'numba', 'dask', 'onnx'}
-TRAINING |= {'scipy', 'pandas', 'sklearn', 'training'}
+TRAINING |= {'scipy', 'pandas', 'sklearn', 'snntorch', 'training'}
 
 
 def find_violations(root=ROOT):

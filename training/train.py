@@ -24,8 +24,8 @@ from torch.nn import functional as F
 from cs3d_ros import Cs3dError
 from training.dataset import LABELS, DataSet, cut_window
 from training.metrics import described, judge
-from training.models import CS3D, CS3DSettings
-from training.models.counter import C3D_SETTINGS, count
+from training.models import C3D_SETTINGS, CS3D, CS3DSettings
+from training.models.counter import count
 
 EVALUATION_BATCH = 32
 
@@ -306,7 +306,7 @@ def conclude(out, data, validation, tested, say) -> dict:
     network = network_of(best)
     temperature = calibrate(validation.logits(network), validation.truth)
     result = Examination(tested, seed=0).judge(network, temperature)
-    cost = count(network.settings)
+    cost = count(network)
     report = {
         'network': best['network_settings'],
         'training': best['train_settings'],

@@ -23,8 +23,7 @@ from training.export import (
 )
 from training.graph import onnx_model
 from training.metrics import judge
-from training.models import CS3D, CS3DSettings
-from training.models.counter import C3D_SETTINGS
+from training.models import C3D_SETTINGS, CS3D, CS3DSettings
 from training.train import TrainSettings, save
 
 # Threshold 0, where the neuron is continuous and every rounding gives the same answer.

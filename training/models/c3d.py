@@ -91,6 +91,7 @@ class C3D(Network):
     """C3D; logits (N, outputs) of clips (N, 1, T, H, W)."""
 
     name = 'c3d'
+    Settings = C3DSettings
 
     def __init__(self, settings: C3DSettings = C3DSettings()):
         super().__init__(settings)

@@ -232,6 +232,7 @@ class CS3D(Network):
     """The network of the settings; logits (N, outputs) of clips (N, 1, T, H, W)."""
 
     name = 'cs3d'
+    Settings = CS3DSettings
 
     def __init__(self, settings: CS3DSettings = CS3DSettings()):
         super().__init__(settings)

@@ -49,6 +49,7 @@ class Network(nn.Module):
     """A network with a name that ``build`` knows, and its settings."""
 
     name = ''
+    Settings = NetworkSettings
 
     def __init__(self, settings: NetworkSettings):
         super().__init__()

@@ -34,7 +34,11 @@ class SoftSpike(torch.autograd.Function):
         return slope.mul_(gradient), for_theta, None
 
 
-class SSN(nn.Module):
+class Activation(nn.Module):
+    """What lets values pass or not; ``counter`` measures how many it silences."""
+
+
+class SSN(Activation):
     """
     Soft spiking neuron.
 
@@ -63,8 +67,13 @@ class SSN(nn.Module):
         """The threshold: a float, or a tensor of no axes where it is learnt."""
         return self.raw_theta.abs() if self.learns else self.fixed_theta
 
+    @property
+    def threshold(self) -> float:
+        """The threshold as a number, for export: the alpha of ONNX's ThresholdedRelu."""
+        return self.theta.item() if self.learns else self.theta
+
     def forward(self, x):
         return SoftSpike.apply(x, self.theta, self.beta)
 
     def extra_repr(self):
-        return 'theta={:.4g}, beta={:.4g}'.format(float(self.theta), self.beta)
+        return 'theta={:.4g}, beta={:.4g}'.format(self.threshold, self.beta)

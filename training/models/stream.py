@@ -174,6 +174,7 @@ class CS3DStream(Network):
     """The streaming network of the settings; its logits say what the face wears, per frame."""
 
     name = 'stream'
+    Settings = StreamSettings
 
     def __init__(self, settings: StreamSettings = StreamSettings()):
         super().__init__(settings)
