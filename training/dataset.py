@@ -7,126 +7,72 @@ its expression does not change (it is still, holds an apex, blinks, talks, moves
 """
 
 import threading
+import time
+from collections import deque
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from typing import Callable, NamedTuple
 
 import numpy as np
+import torch
 
-from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator
+from cs3d_ros.events import (
+    Cleaner,
+    CleaningSettings,
+    EventBatch,
+    FrameSettings,
+    SquareAccumulator,
+)
 from cs3d_ros.face import Box, face_square
 from cs3d_ros.face.align import MARGIN
-from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
-from training.data.clips import ClipSet, DataError, Truth
+from cs3d_ros.inference.emotion import EXPRESSIONS
+from training.augment import (
+    AUGMENTATIONS,
+    Variation,
+    changed_sensor,
+    draw_variation,
+    moving_edges,
+    noisy,
+    varied_square,
+    wandering,
+)
+from training.data.clips import ClipSet, DataError
+from training.targets import (
+    CLIP_FRAMES,
+    LABELS,
+    LINGER_NS,
+    UNCHANGED,
+    Transition,
+    label_of,
+    tells_windows,
+    transitions_of,
+    worn_at,
+)
 
-CLIP_FRAMES = 16
-LABELS = EXPRESSIONS + ('unchanged',)
-UNCHANGED = len(EXPRESSIONS)
-
-# A window shows a transition when it holds at least half of it and ends at most 0.2 s after it;
-# it shows no change when it holds at most a tenth; the rest is neither trained on nor judged.
-SHOWN, HIDDEN = 0.5, 0.1
-LINGER_NS = 200_000_000
 TRACKER_LAG_NS = 130_000_000
 SHORTEST_LEAD_NS = 130_000_000  # of a window before whose start nothing was recorded: 4 periods
+FILTER_LEAD_NS = 50_000_000  # of events that a filter sees before the first frame
 EVENTS_IN_MEMORY = 300_000_000  # 4 GB, 13 bytes each; a set of 4,000 clips may have more
+TRIES = 1000  # at a window of a label
 
 
-class Transition(NamedTuple):
-    """The face moves to an expression between two times of the sensor."""
-
-    start_ns: int
-    end_ns: int
-    target: int | None  # index into LABELS, never UNCHANGED; None where no label names it
-
-    def shown(self, start_ns: int, end_ns: int) -> float:
-        """Return the share of the transition that lies within [start_ns, end_ns)."""
-        overlap = min(end_ns, self.end_ns) - max(start_ns, self.start_ns)
-        return max(0, overlap) / (self.end_ns - self.start_ns)
-
-
-def transitions_of(segments) -> list[Transition]:
+class Examples(NamedTuple):
     """
-    Return what the segments of a clip show changing, in order.
+    What a network learns from at once: n windows, with one target each, or sequences, with K = T.
 
-    A segment rises from ``onset_start_ns`` to ``apex_start_ns`` and falls back to neutral from
-    ``offset_start_ns`` to ``offset_end_ns``, unless the next one begins before it has fallen: then
-    the face goes directly from one expression to the other. Expressions that no label names
-    (contempt) are moved to all the same, so that their windows are not taken for unchanged ones.
+    A weight of 0 leaves a target out.
     """
-    transitions = []
-    segments = sorted(
-        (s for s in segments if s['expression'] != NEUTRAL),
-        key=lambda segment: segment['onset_start_ns'],
-    )
-    for segment, following in zip(segments, segments[1:] + [None]):
-        named = segment['expression'] in EXPRESSIONS
-        target = EXPRESSIONS.index(segment['expression']) if named else None
-        transitions.append(Transition(segment['onset_start_ns'], segment['apex_start_ns'], target))
-        if following is None or following['onset_start_ns'] >= segment['offset_end_ns']:
-            transitions.append(
-                Transition(
-                    segment['offset_start_ns'],
-                    segment['offset_end_ns'],
-                    EXPRESSIONS.index(NEUTRAL),
-                )
-            )
-    return [t for t in transitions if t.end_ns > t.start_ns]
+
+    frames: np.ndarray  # (n, T, s, s) uint8
+    worn: np.ndarray  # (n, K) int64, index into EXPRESSIONS
+    worn_weight: np.ndarray  # (n, K) float32
+    changing: np.ndarray  # (n, K) int64, index into LABELS
+    changing_weight: np.ndarray  # (n, K) float32
 
 
-def label_of(transitions, start_ns: int, end_ns: int) -> int | None:
-    """Return the label of the window [start_ns, end_ns), None where it is neither one nor other.
-
-    Of two transitions in one window the later counts.
-    """
-    label = UNCHANGED
-    for transition in transitions:
-        shown = transition.shown(start_ns, end_ns)
-        if shown >= SHOWN and end_ns <= transition.end_ns + LINGER_NS:
-            label = transition.target
-        elif shown > HIDDEN:
-            label = None
-    return label
-
-
-def tells_windows(entry: dict, truth: Truth) -> bool:
-    """
-    Tell whether windows of a clip can be cut and labelled.
-
-    Real corpora may not know when their expression happens (no segments, though it is not neutral
-    all the time) or where the face is (NaN).
-    """
-    is_timed = bool(entry['segments']) or entry['label'] == NEUTRAL
-    return is_timed and bool(np.isfinite(truth.box).all())
-
-
-class Variation(NamedTuple):
-    """How a window departs from the recording; the default is not at all."""
-
-    shift_x: float = 0.0  # of the face square, in its sides
-    shift_y: float = 0.0
-    scale: float = 1.0
-    roll: float = 0.0  # rad
-    mirror: bool = False
-    gain: float = 1.0  # events kept, or, above 1, seen more than once
-    noise: float = 0.0  # events per cell and frame that nothing caused
-    pace: float = 1.0  # of time; above 1 the face moves faster
-    blank: int = 0  # leading frames that nothing was seen in, as in a new clip
-
-
-def draw_variation(rng: np.random.Generator) -> Variation:
-    """Return a variation such as trackers, sensors and people make."""
-    return Variation(
-        # as the finder's boxes depart from true ones on rendered faces, its worst quarter apart
-        shift_x=rng.normal(0, 0.06),
-        shift_y=rng.normal(-0.02, 0.06),
-        scale=float(np.exp(rng.normal(-0.03, 0.1))),
-        roll=rng.normal(0, np.radians(5)),
-        mirror=bool(rng.random() < 0.5),
-        gain=float(np.exp(rng.uniform(np.log(0.4), np.log(3.0)))),
-        noise=float(rng.choice([0.0, 0.0, 0.003, 0.01])),
-        pace=float(np.exp(rng.uniform(np.log(0.8), np.log(1.25)))),
-        blank=int(rng.integers(0, CLIP_FRAMES // 2)) if rng.random() < 0.05 else 0,
-    )
+def to_input(frames) -> torch.Tensor:
+    """Return clips (n, 1, T, h, w) float32 of frames (n, T, h, w) uint8, as the robot does."""
+    return ((torch.as_tensor(frames).float() - 128) / 128).unsqueeze(1)
 
 
 class Clip:
@@ -156,9 +102,14 @@ class Clip:
         self.identity, self.transitions = identity, transitions
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
 
+    def boxes_at(self, t_ns: np.ndarray) -> np.ndarray:
+        """Return the true face boxes (n, 4) at times (n,)."""
+        columns = [np.interp(t_ns, self.truth_t_ns, column) for column in self._boxes.T]
+        return np.stack(columns, -1)
+
     def box(self, t_ns: float) -> Box:
         """Return the true face box at a time."""
-        return Box(*(float(np.interp(t_ns, self.truth_t_ns, column)) for column in self._boxes.T))
+        return Box(*map(float, self.boxes_at(float(t_ns))))
 
     def label(self, end_ns: float, window_ns: float) -> int | None:
         """Return the label of the window that ends at end_ns, by what was recorded of it."""
@@ -203,65 +154,71 @@ class Window(NamedTuple):
     label: int
 
 
+def cut_frames(
+    clip: Clip,
+    edges_ns: np.ndarray,
+    settings: FrameSettings = FrameSettings(),
+    margin: float = MARGIN,
+    variation: Variation = Variation(),
+    rng: np.random.Generator | None = None,
+    cleaning: CleaningSettings = CleaningSettings(),
+) -> np.ndarray:
+    """
+    Return the event frames (T, size, size) uint8 between edges (T + 1,) of the clip's time.
+
+    A frame uses the true box of TRACKER_LAG_NS before, as a tracker that averages lags behind.
+    What a variation does to whole frames, noise and mirroring, is left to ``finished``.
+    """
+    times = np.round(edges_ns).astype(np.int64)
+    start_ns, end_ns = int(times[0]), int(times[-1])
+    lead_ns = FILTER_LEAD_NS if any(cleaning) else 0
+    events = clip.events_between(start_ns - lead_ns, end_ns)
+    events = changed_sensor(events, variation, rng)
+    if variation.edges:
+        size = events.width, events.height
+        moving = moving_edges(*size, start_ns, end_ns, clip.boxes_at, variation.edges, rng)
+        events = _merged(events, moving)
+    events = Cleaner(events.width, events.height, cleaning).push(events)
+    cuts = np.searchsorted(events.t, times)
+    boxes = clip.boxes_at(edges_ns[:-1] - TRACKER_LAG_NS)
+    wander = wandering(len(boxes), variation.wander, rng)
+    accumulator = SquareAccumulator(settings)
+    frames = np.empty((len(boxes), settings.size, settings.size), np.uint8)
+    for i, box in enumerate(boxes):
+        if i >= variation.blank:
+            square = varied_square(face_square(Box(*box), margin), variation, wander[i])
+            accumulator.add(events[int(cuts[i]) : int(cuts[i + 1])], square)
+        frames[i] = accumulator.take()
+    return frames
+
+
+def _merged(one, other):
+    """Return the events of two batches of one sensor in the order of their times."""
+    columns = [np.concatenate([getattr(one, n), getattr(other, n)]) for n in 'xytp']
+    order = np.argsort(columns[2], kind='stable')
+    return EventBatch.trusted(*(column[order] for column in columns), one.width, one.height)
+
+
+def finished(frames, variation: Variation, step: int, rng) -> np.ndarray:
+    """Return frames with the noise and the mirroring of a variation."""
+    if variation.noise:
+        frames = noisy(frames, variation.noise, step, rng)
+    return frames[:, :, ::-1] if variation.mirror else frames
+
+
 def cut_window(
     window: Window,
     settings: FrameSettings = FrameSettings(),
     margin: float = MARGIN,
     variation: Variation = Variation(),
     rng: np.random.Generator | None = None,
+    cleaning: CleaningSettings = CleaningSettings(),
 ) -> np.ndarray:
-    """
-    Return the event frames (16, size, size) uint8 of a window.
-
-    A frame uses the true box of TRACKER_LAG_NS before, as a tracker that averages lags behind.
-    """
-    clip, period_ns = window.clip, settings.period_ns * variation.pace
-    start_ns = window.end_ns - CLIP_FRAMES * period_ns
-    edges = start_ns + period_ns * np.arange(CLIP_FRAMES + 1)
-    times = np.round(edges).astype(np.int64)
-    events = clip.events_between(int(times[0]), int(times[-1]))
-    cuts = np.searchsorted(events.t, times)
-    accumulator = SquareAccumulator(settings)
-    frames = np.empty((CLIP_FRAMES, settings.size, settings.size), np.uint8)
-    for i, (first, last) in enumerate(zip(cuts[:-1], cuts[1:])):
-        if i >= variation.blank:
-            box = clip.box(edges[i] - TRACKER_LAG_NS)
-            square = _varied(face_square(box, margin), variation)
-            for batch in _gained(events[int(first) : int(last)], variation.gain, rng):
-                accumulator.add(batch, square)
-        frames[i] = accumulator.take()
-    if variation.noise:
-        frames = _noisy(frames, variation.noise, settings.step, rng)
-    return frames[:, :, ::-1] if variation.mirror else frames
-
-
-def _varied(square, variation):
-    return square._replace(
-        cx=square.cx + variation.shift_x * square.side,
-        cy=square.cy + variation.shift_y * square.side,
-        side=square.side * variation.scale,
-        roll=square.roll + variation.roll,
-    )
-
-
-def _gained(batch, gain, rng):
-    """Yield batches that together hold each event ``gain`` times on average."""
-    for _ in range(int(gain)):
-        yield batch
-    share = gain % 1
-    if share and len(batch):
-        kept = rng.random(len(batch), np.float32) < share
-        yield EventBatch.trusted(
-            *(getattr(batch, name)[kept] for name in 'xytp'), batch.width, batch.height
-        )
-
-
-def _noisy(frames, noise, step, rng):
-    count = rng.poisson(noise * frames.size)
-    places = rng.integers(0, frames.size, count)
-    flat = frames.reshape(-1).astype(np.int16)
-    np.add.at(flat, places, np.where(rng.random(count) < 0.5, -step, step))
-    return np.clip(flat, 0, 255).astype(np.uint8).reshape(frames.shape)
+    """Return the event frames (16, size, size) uint8 of a window."""
+    period_ns = settings.period_ns * variation.pace
+    edges = window.end_ns + period_ns * np.arange(-CLIP_FRAMES, 1)
+    frames = cut_frames(window.clip, edges, settings, margin, variation, rng, cleaning)
+    return finished(frames, variation, settings.step, rng)
 
 
 class DataSet:
@@ -274,17 +231,29 @@ class DataSet:
         Each holds shards, as training.synthesize writes them, and may still be growing.
     split : str
         ``train``, ``val`` or ``test``; no identity is in two of them.
+    settings : FrameSettings
+    kinds : sequence of str
+        Of training.augment.AUGMENTATIONS, which batches are varied by.
+    cleaning : CleaningSettings
+        What events go through before they become frames.
 
     Raises
     ------
     DataError
-        If there are no shards or one is damaged, an identity stands in two splits, or an
-        expression is never moved to.
+        If there are no shards or one is damaged, the split is empty, a label is unknown, an
+        identity stands in two splits, or an expression is never moved to.
     """
 
-    def __init__(self, folders, split: str, settings: FrameSettings = FrameSettings()):
+    def __init__(
+        self,
+        folders,
+        split: str,
+        settings: FrameSettings = FrameSettings(),
+        kinds=AUGMENTATIONS,
+        cleaning: CleaningSettings = CleaningSettings(),
+    ):
         folders = list(folders) if isinstance(folders, (list, tuple)) else [folders]
-        self.split, self.settings = split, settings
+        self.split, self.settings, self.kinds, self.cleaning = split, settings, kinds, cleaning
         self.window_ns = CLIP_FRAMES * settings.period_ns
         self.clips = []
         self._sets = [ClipSet(folder) for folder in folders]
@@ -293,13 +262,12 @@ class DataSet:
         self._shelf = Shelf()
         self._by_target = [[] for _ in range(UNCHANGED)]
         self.take_in()
+        where = '{}, split {}'.format(', '.join(map(str, folders)), split)
+        if not self.clips:
+            raise DataError('{}: there is no clip with times and boxes: make more'.format(where))
         for name, found in zip(EXPRESSIONS, self._by_target):
             if not found:
-                raise DataError(
-                    '{}, split {}: no face moves to {}: make more clips'.format(
-                        ', '.join(map(str, folders)), split, name
-                    )
-                )
+                raise DataError('{}: no face moves to {}: make more clips'.format(where, name))
 
     def take_in(self) -> int:
         """Take in the clips that the folders hold by now; return how many of them were new."""
@@ -326,7 +294,10 @@ class DataSet:
         if not tells_windows(entry, truth):
             return
         read = partial(self._shelf.read, clips, index)
-        transitions = transitions_of(entry['segments'])
+        try:
+            transitions = transitions_of(entry['segments'])
+        except DataError as error:
+            raise DataError('{}, clip {}: {}'.format(clips.folder, index, error)) from error
         clip = Clip(read, truth.t_ns, truth.box, entry['identity'], transitions)
         self.clips.append(clip)
         for transition in transitions:
@@ -336,7 +307,7 @@ class DataSet:
     def draw(self, label: int, rng: np.random.Generator, window_ns: float | None = None) -> Window:
         """Return a random window of a label."""
         window_ns = window_ns or self.window_ns
-        for _ in range(1000):
+        for _ in range(TRIES):
             if label == UNCHANGED:
                 clip = self.clips[rng.integers(len(self.clips))]
                 low, high = clip.start_ns + SHORTEST_LEAD_NS, clip.end_ns
@@ -362,26 +333,33 @@ class DataSet:
             key=lambda w: len(w.clip.events_between(int(w.end_ns - window_ns), w.end_ns)),
         )
 
-    def batch(self, size: int, rng: np.random.Generator, vary: bool = True):
+    def batch(self, size: int, rng: np.random.Generator) -> Examples:
         """
-        Return frames (size, 16, s, s) uint8 and labels (size,) int64, balanced over the labels.
+        Return varied windows, balanced over the labels.
 
         Unchanged windows come twice as often, as there are more kinds of them, and half of them
         are busy ones; a quiet one is soon learnt.
         """
-        labels = (np.arange(size) + rng.integers(len(LABELS) + 1)) % (len(LABELS) + 1)
-        labels = np.minimum(labels, UNCHANGED)
+        labels = balanced(size, rng)
         side = self.settings.size
         frames = np.empty((size, CLIP_FRAMES, side, side), np.uint8)
+        worn = []
         for i, label in enumerate(labels):
-            variation = draw_variation(rng) if vary else Variation()
+            variation = draw_variation(rng, self.kinds)
             window_ns = self.window_ns * variation.pace
             if label == UNCHANGED and rng.random() < 0.5:
                 window = self.draw_busy_unchanged(rng, window_ns)
             else:
                 window = self.draw(int(label), rng, window_ns)
-            frames[i] = cut_window(window, self.settings, variation=variation, rng=rng)
-        return frames, labels.astype(np.int64)
+            frames[i] = cut_window(
+                window, self.settings, variation=variation, rng=rng, cleaning=self.cleaning
+            )
+            clip, end_ns = window.clip, window.end_ns
+            seen_from_ns = max(clip.start_ns, end_ns - window_ns)
+            worn.append(worn_at(clip.transitions, [end_ns], seen_from_ns))
+        targets, weights = (np.stack(column) for column in zip(*worn))
+        clear = np.ones((size, 1), np.float32)
+        return Examples(frames, targets, weights, labels[:, None], clear)
 
     def fixed_windows(self, rng: np.random.Generator) -> list[Window]:
         """
@@ -404,3 +382,57 @@ class DataSet:
             if drawn.clip.label(end_ns, self.window_ns) == UNCHANGED:
                 windows.append(Window(drawn.clip, end_ns, UNCHANGED))
         return windows
+
+
+def balanced(size: int, rng: np.random.Generator) -> np.ndarray:
+    """Return labels (size,) int64, each as often as another, unchanged twice as often."""
+    labels = (np.arange(size) + rng.integers(len(LABELS) + 1)) % (len(LABELS) + 1)
+    return np.minimum(labels, UNCHANGED).astype(np.int64)
+
+
+class Batches:
+    """
+    An epoch's batches, made by threads ahead of the one who asks for them, in a fixed order.
+
+    Parameters
+    ----------
+    make : callable
+        Takes the number of a batch, returns Examples.
+    numbers : range
+    loaders : int
+        Threads; cutting frees the interpreter, so that they run side by side.
+
+    Attributes
+    ----------
+    waited_s : float
+        Spent so far by the one who asked, waiting for data.
+    """
+
+    AHEAD = 2  # batches per thread
+
+    def __init__(self, make: Callable[[int], Examples], numbers: range, loaders: int = 1):
+        self._make, self._numbers, self._loaders = make, numbers, loaders
+        self.waited_s = 0.0
+
+    def __len__(self) -> int:
+        return len(self._numbers)
+
+    def __iter__(self):
+        numbers, waiting = iter(self._numbers), deque()
+        with ThreadPoolExecutor(self._loaders) as pool:
+            try:
+                while True:
+                    while len(waiting) < self.AHEAD * self._loaders + 1:
+                        number = next(numbers, None)
+                        if number is None:
+                            break
+                        waiting.append(pool.submit(self._make, number))
+                    if not waiting:
+                        return
+                    began = time.monotonic()
+                    examples = waiting.popleft().result()
+                    self.waited_s += time.monotonic() - began
+                    yield Examples(*map(torch.from_numpy, examples))
+            finally:
+                for future in waiting:
+                    future.cancel()

@@ -1,6 +1,13 @@
-"""How good a classifier is, with what certainty: recall, F1, Wilson interval, confusion."""
+"""How good a classifier is, with what certainty: recall, F1, Wilson interval, calibration."""
+
+from pathlib import Path
 
 import numpy as np
+from matplotlib.backends.backend_agg import FigureCanvasAgg
+from matplotlib.figure import Figure
+
+CALIBRATION_BINS = 15
+NO_CHANGE = 'unchanged'
 
 
 def confusion_matrix(truth, answer, count: int) -> np.ndarray:
@@ -26,7 +33,7 @@ def wilson_interval(hits: int, trials: int, z: float = 1.96) -> tuple[float, flo
     share, spread = hits / trials, z * z / trials
     centre = (share + spread / 2) / (1 + spread)
     half = z / (1 + spread) * np.sqrt(share * (1 - share) / trials + spread / trials / 4)
-    return float(centre - half), float(centre + half)
+    return max(0.0, float(centre - half)), min(1.0, float(centre + half))
 
 
 def scores(matrix: np.ndarray) -> dict:
@@ -42,36 +49,74 @@ def scores(matrix: np.ndarray) -> dict:
         'mean_recall': float(recall[truths > 0].mean()),
         'macro_f1': float(f1[truths > 0].mean()),
         'recall': recall.tolist(),
+        'recall_95': [list(wilson_interval(int(h), int(t))) for h, t in zip(hits, truths)],
     }
+
+
+def calibration_error(truth, probabilities: np.ndarray, bins: int = CALIBRATION_BINS) -> float:
+    """
+    Return the expected calibration error: by how much confidence and accuracy differ, on average.
+
+    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017, equation 3: answers
+    in bins of equal width of their confidence, weighted by how many those are.
+    """
+    confidence = probabilities.max(1)
+    is_right = probabilities.argmax(1) == np.asarray(truth)
+    places = np.clip((confidence * bins).astype(int), 0, bins - 1)
+    gaps = np.zeros(bins)
+    np.add.at(gaps, places, is_right - confidence)
+    return float(np.abs(gaps).sum() / max(1, len(confidence)))
 
 
 def judge(truth, probabilities: np.ndarray, labels) -> dict:
     """
-    Return the scores of answers to windows, over all labels and over the expressions alone.
+    Return the scores of answers, over all labels and over the expressions alone.
 
     Parameters
     ----------
     truth : sequence of int
-        Index into labels, whose last is 'unchanged'.
+        Index into labels.
     probabilities : np.ndarray [shape=(n, len(labels))]
     labels : sequence of str
+        The expressions; then 'unchanged', where a network answers what changes.
 
     Returns
     -------
     dict
-        ``all``: every window, every answer allowed. ``expressions``: windows that show one, and
-        the best of the expressions taken for the answer; ``confusion`` has rows of truth.
+        ``all``: every answer allowed. ``expressions``: truths that are one, and the best of the
+        expressions taken for the answer. ``confusion`` has rows of truth; ``ece`` is the expected
+        calibration error over all labels.
     """
-    truth, count = np.asarray(truth), len(labels)
-    matrix = confusion_matrix(truth, probabilities.argmax(1), count)
-    shown = truth < count - 1
-    expressions = confusion_matrix(truth[shown], probabilities[shown, :-1].argmax(1), count - 1)
+    truth, labels = np.asarray(truth), list(labels)
+    matrix = confusion_matrix(truth, probabilities.argmax(1), len(labels))
+    count = len(labels) - (labels[-1] == NO_CHANGE)
+    shown = truth < count
+    expressions = confusion_matrix(truth[shown], probabilities[shown, :count].argmax(1), count)
     picked = probabilities[np.arange(len(truth)), truth]
     return {
-        'labels': list(labels),
+        'labels': labels,
         'all': scores(matrix),
         'expressions': scores(expressions),
         'loss': float(-np.log(np.maximum(picked, 1e-9)).mean()),
+        'ece': calibration_error(truth, probabilities),
+        'confusion': matrix.tolist(),
+    }
+
+
+def judge_frames(truth, probabilities: np.ndarray, labels) -> dict:
+    """
+    Return scores over frames; no intervals, as frames of one face are not independent trials.
+
+    ``loss`` is the mean negative logarithm of the true label's probability.
+    """
+    truth = np.asarray(truth)
+    matrix = confusion_matrix(truth, probabilities.argmax(1), len(labels))
+    picked = probabilities[np.arange(len(truth)), truth]
+    score = scores(matrix)
+    return {
+        **{name: value for name, value in score.items() if not name.endswith('_95')},
+        'loss': float(-np.log(np.maximum(picked, 1e-9)).mean()),
+        'ece': calibration_error(truth, probabilities),
         'confusion': matrix.tolist(),
     }
 
@@ -82,7 +127,7 @@ def described(result: dict) -> str:
     lines = []
     for name, title in (
         ('all', 'all {} labels'.format(len(labels))),
-        ('expressions', 'the {} expressions'.format(len(labels) - 1)),
+        ('expressions', 'the expressions alone'),
     ):
         score = result[name]
         lines.append(
@@ -96,13 +141,58 @@ def described(result: dict) -> str:
                 score['macro_f1'],
             )
         )
+    lines.append('expected calibration error {:.3f}'.format(result['ece']))
+    if 'frames' in result:
+        lines.append(
+            'frames: accuracy {accuracy:.3f} of {trials}, mean recall {mean_recall:.3f}, macro-F1 '
+            '{macro_f1:.3f}, expected calibration error {ece:.3f}'.format(**result['frames'])
+        )
     lines.append(
-        '{:<12}'.format('truth') + ''.join('{:>10}'.format(n[:9]) for n in labels) + '    recall'
+        '{:<12}'.format('truth')
+        + ''.join('{:>10}'.format(n[:9]) for n in labels)
+        + '    recall (95 %)'
     )
-    for name, row, recall in zip(labels, result['confusion'], result['all']['recall']):
+    score = result['all']
+    rows = zip(labels, result['confusion'], score['recall'], score['recall_95'])
+    for name, row, recall, interval in rows:
         lines.append(
             '{:<12}'.format(name)
             + ''.join('{:>10}'.format(n) for n in row)
-            + '{:>10.2f}'.format(recall)
+            + '{:>10.2f} ({:.2f} to {:.2f})'.format(recall, *interval)
         )
     return '\n'.join(lines)
+
+
+def draw_confusion(result: dict, path: Path):
+    """Draw the confusion matrix of judge() into a PNG: shares of each row, with their counts."""
+    labels, matrix = result['labels'], np.array(result['confusion'])
+    shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
+    side = 1.6 + 0.75 * len(labels)
+    figure = Figure(figsize=(side, side), dpi=120, layout='constrained')
+    FigureCanvasAgg(figure)
+    axes = figure.add_subplot()
+    axes.imshow(shares, cmap='Blues', vmin=0, vmax=1)
+    for row, column in np.ndindex(*matrix.shape):
+        if matrix[row, column]:
+            axes.text(
+                column,
+                row,
+                '{:.0%}\n{}'.format(shares[row, column], matrix[row, column]),
+                ha='center',
+                va='center',
+                fontsize=8,
+                color='white' if shares[row, column] > 0.5 else 'black',
+            )
+    ticks = range(len(labels))
+    axes.set_xticks(ticks, labels, rotation=45, ha='right')
+    axes.set_yticks(ticks, labels)
+    axes.set_xlabel('answer')
+    axes.set_ylabel('truth')
+    score = result['all']
+    axes.set_title(
+        'accuracy {:.1%} ({:.1%} to {:.1%}), macro-F1 {:.2f}'.format(
+            score['accuracy'], *score['accuracy_95'], score['macro_f1']
+        ),
+        fontsize=10,
+    )
+    figure.savefig(path)

@@ -1,60 +1,48 @@
-"""Train a network on synthetic recordings: ``python -m training.train DATA --out DIR``.
+"""Train a network on recorded clips: ``python -m training.train DATA --out DIR --model stream``.
 
-Windows are drawn anew all the time, balanced over what they show, so an epoch is so many windows,
-not a pass over the data. Validation identities choose the checkpoint, test identities are looked
-at once, at the end. ``DIR`` holds ``last.pt`` (resumes), ``best.pt`` (exports), ``report.json``.
+Windows or sequences are drawn anew all the time, balanced over what they show, so an epoch is so
+many of them, not a pass over the data. Validation identities choose the checkpoint, test
+identities are looked at once, at the end. ``DIR`` holds ``last.ckpt`` (resumes), ``best.pt``
+(exports), ``settings.json``, ``report.json``, ``report.txt``, ``confusion.png``, ``tensorboard/``.
+Under ``torchrun`` several processes, GPUs or machines train one network.
 """
 
 import argparse
-import copy
 import ctypes
 import json
-import math
+import logging
 import os
-import queue
-import threading
-import time
-from dataclasses import asdict, dataclass
+import sys
+import warnings
 from pathlib import Path
 
-import numpy as np
+import pytorch_lightning as pl
 import torch
-from torch.nn import functional as F
+from pytorch_lightning.callbacks import ModelCheckpoint
+from pytorch_lightning.loggers import TensorBoardLogger
 
 from cs3d_ros import Cs3dError
-from training.dataset import LABELS, DataSet, cut_window
-from training.metrics import described, judge
-from training.models import C3D_SETTINGS, CS3D, CS3DSettings
+from cs3d_ros.events import CleaningSettings
+from cs3d_ros.inference.emotion import EXPRESSIONS
+from training.checkpoints import TrainingError, WholeFiles, load, network_of, read, save
+from training.data.clips import write_whole
+from training.dataset import CLIP_FRAMES, DataSet
+from training.examination import SequenceExamination, WindowExamination, temperature_of
+from training.learner import Learner
+from training.metrics import described, draw_confusion
+from training.models import Network, build
 from training.models.counter import count
+from training.sequences import SequenceSet
+from training.settings import PRECISIONS, TrainSettings, add_arguments, picked
+from training.signs import below_reference, read_reference
+from training.targets import LABELS
 
-EVALUATION_BATCH = 32
+DEFAULT_MODEL = 'cs3d'
+VALIDATION_CLIPS = 150  # whole clips that a streaming network is judged on after every epoch
+# What the settings of a training decide about a network, or the data does.
+DECIDED = ('outputs', 'frames', 'transitions')
 
-
-class TrainingError(Cs3dError):
-    """A training that cannot go on."""
-
-
-@dataclass(frozen=True)
-class TrainSettings:
-    """What makes one training, the network apart."""
-
-    epochs: int = 30
-    windows_per_epoch: int = 4096
-    batch: int = 32
-    learning_rate: float = 2e-3
-    weight_decay: float = 1e-3
-    label_smoothing: float = 0.05
-    warmup: float = 0.02  # share of the training
-    average: float = 0.998  # decay per step of the averaged weights, which are the ones judged
-    time_limit_min: float = 0.0  # 0: none; else the schedule ends with it
-    seed: int = 1
-    threads: int = 2
-    bfloat16: bool = True
-
-
-def to_input(frames: np.ndarray) -> torch.Tensor:
-    """Return clips (N, 1, T, H, W) float32 of frames (N, T, H, W) uint8, as the robot does."""
-    return ((torch.from_numpy(frames).float() - 128) / 128).unsqueeze(1)
+__all__ = ['TrainingError', 'data_of', 'load', 'network_of', 'new_network', 'save', 'train']
 
 
 def keep_memory():
@@ -67,252 +55,214 @@ def keep_memory():
         pass  # another C library: only slower
 
 
-class Trainer:
-    """A network in training, with all that resuming it takes."""
-
-    def __init__(self, network_settings: CS3DSettings, settings: TrainSettings):
-        torch.manual_seed(settings.seed)
-        self.network_settings, self.settings = network_settings, settings
-        self.network = CS3D(network_settings).to(memory_format=torch.channels_last)
-        self.averaged = copy.deepcopy(self.network).requires_grad_(False)
-        self.optimizer = torch.optim.AdamW(
-            self.network.parameters(), settings.learning_rate, weight_decay=settings.weight_decay
-        )
-        self.epoch = self.step = 0
-        self.elapsed_s = 0.0
-        self.best = -1.0  # mean recall on validation
-        self.history = []
-
-    @property
-    def progress(self) -> float:
-        """Share of the training that is done, by steps or by time, whichever is further."""
-        s = self.settings
-        done = self.step * s.batch / (s.epochs * s.windows_per_epoch)
-        if s.time_limit_min:
-            done = max(done, self.elapsed_s / (60 * s.time_limit_min))
-        return min(1.0, done)
-
-    def run_epoch(self, data: DataSet) -> dict:
-        """Train on one epoch's windows; return loss, accuracy and rates."""
-        steps = -(-self.settings.windows_per_epoch // self.settings.batch)
-        self.network.train()
-        losses, hits, waited, began = [], 0, 0.0, time.monotonic()
-        for frames, labels in self._prefetched(data, steps):
-            waited += frames[1]
-            loss, right = self._learn(to_input(frames[0]), torch.from_numpy(labels))
-            losses.append(loss)
-            hits += right
-        took = time.monotonic() - began
-        self.epoch += 1
-        self.elapsed_s += took
-        windows = steps * self.settings.batch
-        return {
-            'loss': float(np.mean(losses)),
-            'accuracy': hits / windows,
-            'ms_per_window': 1e3 * took / windows,
-            'waiting': waited / took,
-        }
-
-    def _learn(self, clips, labels):
-        s = self.settings
-        done = self.progress
-        rate = (
-            min(1.0, done / s.warmup) * 0.5 * (1 + math.cos(math.pi * done)) if s.warmup else 1.0
-        )
-        for group in self.optimizer.param_groups:
-            group['lr'] = s.learning_rate * max(rate, 1e-3)
-        with torch.autocast('cpu', torch.bfloat16, enabled=s.bfloat16):
-            logits = self.network(clips)
-        loss = F.cross_entropy(logits.float(), labels, label_smoothing=s.label_smoothing)
-        if not torch.isfinite(loss):
-            raise TrainingError(
-                'the loss became {} in step {}: lower --learning-rate (now {}) or --beta, or '
-                'leave bfloat16 by --float32'.format(loss.item(), self.step, s.learning_rate)
-            )
-        self.optimizer.zero_grad(set_to_none=True)
-        loss.backward()
-        torch.nn.utils.clip_grad_norm_(self.network.parameters(), 5.0)
-        self.optimizer.step()
-        self._average()
-        self.step += 1
-        return loss.item(), int((logits.argmax(1) == labels).sum())
-
-    def _average(self):
-        # A young average would remember the random start: let its memory grow with the steps.
-        decay = min(self.settings.average, (1 + self.step) / (10 + self.step))
-        with torch.no_grad():
-            for kept, new in zip(
-                self.averaged.state_dict().values(), self.network.state_dict().values()
-            ):
-                if kept.dtype.is_floating_point:
-                    kept.lerp_(new, 1 - decay)
-                else:
-                    kept.copy_(new)
-
-    def _prefetched(self, data, steps):
-        """Yield ((frames, seconds waited), labels), cut by a thread beside the training."""
-        ready = queue.Queue(maxsize=4)
-
-        def produce():
-            try:
-                for step in range(self.step, self.step + steps):
-                    rng = np.random.default_rng([self.settings.seed, step])
-                    ready.put(data.batch(self.settings.batch, rng))
-            except Exception as error:  # a thread's edge: handed to the one that waits
-                ready.put(error)
-
-        threading.Thread(target=produce, daemon=True).start()
-        for _ in range(steps):
-            began = time.monotonic()
-            item = ready.get()
-            if isinstance(item, Exception):
-                raise item
-            yield (item[0], time.monotonic() - began), item[1]
-
-    def state(self) -> dict:
-        """Return all that resuming or exporting needs."""
-        return {
-            'network': self.network.state_dict(),
-            'averaged': self.averaged.state_dict(),
-            'optimizer': self.optimizer.state_dict(),
-            'epoch': self.epoch,
-            'step': self.step,
-            'elapsed_s': self.elapsed_s,
-            'best': self.best,
-            'history': self.history,
-            'network_settings': self.network_settings.as_dict(),
-            'train_settings': asdict(self.settings),
-        }
-
-    def resume(self, state: dict):
-        """Go on from a state; TrainingError if it is of another network."""
-        if state['network_settings'] != self.network_settings.as_dict():
-            raise TrainingError(
-                'the checkpoint is of another network ({}): give the same settings '
-                'or another --out'.format(state['network_settings'])
-            )
-        self.network.load_state_dict(state['network'])
-        self.averaged.load_state_dict(state['averaged'])
-        self.optimizer.load_state_dict(state['optimizer'])
-        for name in ('epoch', 'step', 'elapsed_s', 'best', 'history'):
-            setattr(self, name, state[name])
+def blueprint(name: str) -> Network:
+    """Return a network of default settings without weights; ValueError if none has the name."""
+    with torch.device('meta'):
+        return build(name)
 
 
-def save(state: dict, path: Path):
-    """Write a checkpoint so that the path never holds half of one."""
-    aside = path.with_suffix('.part')
-    torch.save(state, aside)
-    os.replace(aside, path)
+def labels_of(settings: TrainSettings) -> tuple:
+    """Return the names of a network's outputs."""
+    return LABELS if settings.answers == 'transitions' else EXPRESSIONS
 
 
-def load(path: Path) -> dict:
-    """Return a checkpoint; TrainingError if the file is none."""
-    try:
-        state = torch.load(path, map_location='cpu', weights_only=True)
-    except Exception as error:  # pickle, zip and torch errors have no common root
-        raise TrainingError('{} is no whole checkpoint: {}'.format(path, error)) from error
-    if not isinstance(state, dict) or 'network_settings' not in state:
-        raise TrainingError('{} is no checkpoint of training.train'.format(path))
-    return state
+def new_network(name: str, settings: TrainSettings, **network_settings) -> Network:
+    """Return a new network with the outputs that a training asks for, of the training's seed."""
+    decided = {'outputs': len(labels_of(settings))}
+    if settings.second_head and hasattr(blueprint(name).settings, 'transitions'):
+        decided['transitions'] = len(LABELS) + len(EXPRESSIONS) - decided['outputs']
+    torch.manual_seed(settings.seed)
+    network = build(name, **{**network_settings, **decided})
+    if settings.learns == 'sequences' and not hasattr(network, 'initial_state'):
+        raise ValueError('{} has no memory: it learns windows, not sequences'.format(name))
+    return network
 
 
-class Examination:
-    """Fixed windows of a split, cut once."""
-
-    def __init__(self, data: DataSet, seed: int):
-        windows = data.fixed_windows(np.random.default_rng(seed))
-        self.frames = np.stack([cut_window(window, data.settings) for window in windows])
-        self.truth = np.array([window.label for window in windows])
-
-    def logits(self, network) -> torch.Tensor:
-        """Return logits (n, outputs) float32, without dropout, in float32."""
-        network.eval()
-        with torch.inference_mode():
-            return torch.cat(
-                [
-                    network(to_input(self.frames[i : i + EVALUATION_BATCH]))
-                    for i in range(0, len(self.frames), EVALUATION_BATCH)
-                ]
-            )
-
-    def judge(self, network, temperature: float = 1.0) -> dict:
-        """Return the scores of a network on the windows."""
-        probabilities = torch.softmax(self.logits(network) / temperature, 1).numpy()
-        return judge(self.truth, probabilities, LABELS)
+def data_of(folders, split: str, settings: TrainSettings, size: int) -> DataSet:
+    """Return a split as a training asks for it, in frames of a size in px."""
+    reach_ns = int(1e6 * settings.background_activity_ms)
+    common = {
+        'settings': settings.frame_settings(size),
+        'kinds': settings.augment,
+        'cleaning': CleaningSettings(background_activity_ns=reach_ns),
+    }
+    if settings.learns == 'windows':
+        return DataSet(folders, split, **common)
+    return SequenceSet(
+        folders,
+        split,
+        **common,
+        frames=settings.sequence_frames,
+        still_share=settings.still_share,
+        doubt_weight=settings.doubt_weight,
+    )
 
 
-def calibrate(logits: torch.Tensor, truth: np.ndarray) -> float:
-    """
-    Return the temperature that makes probabilities of the logits likeliest.
+def examination_of(data: DataSet, settings: TrainSettings, most: int | None = None):
+    """Return the examination of a split; of at most so many sequences."""
+    labels = labels_of(settings)
+    if settings.learns == 'windows':
+        return WindowExamination(data, labels)
+    return SequenceExamination(data, labels, most)
 
-    Source: Guo et al., On Calibration of Modern Neural Networks, ICML 2017.
-    """
-    truth = torch.from_numpy(truth)
-    temperatures = np.exp(np.linspace(np.log(0.25), np.log(4), 97))
-    losses = [F.cross_entropy(logits / t, truth).item() for t in temperatures]
-    return float(temperatures[int(np.argmin(losses))])
+
+class Validation:
+    """The examination of the validation identities, made anew where their folder has grown."""
+
+    def __init__(self, folders, settings: TrainSettings, size: int):
+        self._data = data_of(folders, 'val', settings, size)
+        self._settings, self._made = settings, None
+
+    def __call__(self):
+        """Return the examination, and whether it is a new one."""
+        is_new = bool(self._data.take_in()) or self._made is None
+        if is_new:
+            self._made = examination_of(self._data, self._settings, VALIDATION_CLIPS)
+        return self._made, is_new
 
 
 def train(
     folders: list,
     out: Path,
-    network_settings: CS3DSettings,
+    network: Network,
     settings: TrainSettings,
     say=print,
-) -> dict:
-    """Train to the end and return the report; resumes what ``out`` holds."""
+    reference: dict | None = None,
+) -> dict | None:
+    """
+    Train to the end and return the report; resumes what ``out`` holds.
+
+    Parameters
+    ----------
+    folders : list of paths
+    out : Path
+    network : Network
+        As new_network makes it.
+    settings : TrainSettings
+    say : callable
+        Takes a line for people.
+    reference : dict, optional
+        Report of the C3D of the same data, to be better than.
+
+    Returns
+    -------
+    dict or None
+        None in all processes but the first.
+
+    Raises
+    ------
+    TrainingError
+        If the loss is no number any more, or ``out`` holds another network.
+    DataError
+        If the data is none to train on, or a checkpoint cannot be written.
+    """
+    world = int(os.environ.get('WORLD_SIZE', 1))
+    if settings.batch % world:
+        raise TrainingError(
+            'a batch of {} cannot be shared by {} processes: give a multiple by --batch'.format(
+                settings.batch, world
+            )
+        )
     torch.set_num_threads(settings.threads)
     keep_memory()
+    out = Path(out)
     out.mkdir(parents=True, exist_ok=True)
-    trainer = Trainer(network_settings, settings)
-    if (out / 'last.pt').exists():
-        trainer.resume(load(out / 'last.pt'))
-        say('resumed after epoch {}'.format(trainer.epoch))
-    data, held_out = DataSet(folders, 'train'), DataSet(folders, 'val')
-    validation = Examination(held_out, seed=0)
-    while trainer.progress < 1:
-        if data.take_in() + held_out.take_in() or trainer.best < 0:
-            validation = Examination(held_out, seed=0)
-            trainer.best = -1.0  # on other windows, a score does not compare
-            say(
-                '{} training clips, {} validation windows'.format(
-                    len(data.clips), len(validation.truth)
-                )
+    is_first = int(os.environ.get('RANK', 0)) == 0
+    say = say if is_first else lambda line: None
+    size = network.settings.size
+    data = data_of(folders, 'train', settings, size)
+    validation = Validation(folders, settings, size) if is_first else None
+    learner = Learner(network, settings, data, validation, out, say)
+    last, is_over = out / 'last.ckpt', False
+    if last.exists():
+        is_over = _check_resumed(last, learner, say)
+    elif is_first:
+        _note_settings(out, network, settings)
+    if not is_over:
+        say('{} training clips'.format(len(data.clips)))
+        trainer = lightning_trainer(out, settings, world)
+        trainer.fit(learner, ckpt_path=str(last) if last.exists() else None)
+    return conclude(folders, out, data, say, reference) if is_first else None
+
+
+def _note_settings(out, network, settings):
+    noted = {
+        'model': network.name,
+        'network': network.settings.as_dict(),
+        'training': settings.as_dict(),
+    }
+    write_whole(out / 'settings.json', (json.dumps(noted, indent=1) + '\n').encode())
+
+
+def _check_resumed(path, learner, say) -> bool:
+    """Return whether a training is over; TrainingError if it is of another network."""
+    kept = read(path).get('learner', {})
+    network = learner.network
+    if (kept.get('model'), kept.get('network_settings')) != (
+        network.name,
+        network.settings.as_dict(),
+    ):
+        raise TrainingError(
+            '{} is of another network ({} {}): give the same settings or another --out'.format(
+                path, kept.get('model'), kept.get('network_settings')
             )
-        row = trainer.run_epoch(data)
-        result = validation.judge(trainer.averaged)
-        row.update(
-            epoch=trainer.epoch,
-            val_loss=result['loss'],
-            val_recall=result['all']['mean_recall'],
-            val_expressions=result['expressions']['accuracy'],
         )
-        trainer.history.append(row)
-        say(
-            'epoch {epoch:3d}  loss {loss:.3f}  accuracy {accuracy:.3f}  | val loss {val_loss:.3f}'
-            '  recall {val_recall:.3f}  expressions {val_expressions:.3f}  | '
-            '{ms_per_window:.1f} ms/window, waiting {waiting:.0%}'.format(**row)
-        )
-        if result['all']['mean_recall'] > trainer.best:
-            trainer.best = result['all']['mean_recall']
-            save(trainer.state(), out / 'best.pt')
-        save(trainer.state(), out / 'last.pt')
-    return conclude(out, data, validation, DataSet(folders, 'test'), say)
+    say('resumed after epoch {}'.format(len(kept['history'])))
+    learner.on_load_checkpoint({'learner': kept})
+    return learner.is_over
 
 
-def conclude(out, data, validation, tested, say) -> dict:
+def lightning_trainer(out: Path, settings: TrainSettings, world: int) -> pl.Trainer:
+    """Return the loop: on all GPUs of a torchrun, on one, or on the CPU."""
+    logging.getLogger('pytorch_lightning').setLevel(logging.WARNING)
+    # advice on loaders that these are none of, and on Lightning's own past
+    warnings.filterwarnings('ignore', module='pytorch_lightning')
+    local = int(os.environ.get('LOCAL_WORLD_SIZE', 1))
+    return pl.Trainer(
+        accelerator='gpu' if torch.cuda.is_available() else 'cpu',
+        devices=local,
+        num_nodes=world // local,
+        strategy='ddp' if world > 1 else 'auto',
+        precision=PRECISIONS[settings.precision],
+        max_epochs=settings.epochs,
+        plugins=[WholeFiles()],
+        callbacks=[
+            ModelCheckpoint(
+                out,
+                'last',
+                save_top_k=1,
+                every_n_epochs=1,
+                save_on_train_epoch_end=True,
+                enable_version_counter=False,
+            )
+        ],
+        logger=TensorBoardLogger(out, name='tensorboard', version=''),
+        log_every_n_steps=10,
+        reload_dataloaders_every_n_epochs=1,
+        use_distributed_sampler=False,
+        enable_model_summary=False,
+        enable_progress_bar=sys.stderr.isatty(),
+    )
+
+
+def conclude(folders, out: Path, data: DataSet, say, reference: dict | None = None) -> dict:
     """Calibrate the best checkpoint, judge it on the test identities, write the report."""
     best = load(out / 'best.pt')
     network = network_of(best)
-    temperature = calibrate(validation.logits(network), validation.truth)
-    result = Examination(tested, seed=0).judge(network, temperature)
+    settings = TrainSettings(**best['train_settings'])
+    size = network.settings.size
+    validation = examination_of(data_of(folders, 'val', settings, size), settings)
+    tested = data_of(folders, 'test', settings, size)
+    temperature = temperature_of(validation.logits(network), validation.truth)
+    result = examination_of(tested, settings).judge(network, temperature)
     cost = count(network)
     report = {
+        'model': best['model'],
         'network': best['network_settings'],
         'training': best['train_settings'],
         'epoch': best['epoch'],
         'elapsed_min': best['elapsed_s'] / 60,
-        'windows_seen': best['step'] * best['train_settings']['batch'],
+        'windows_seen': best['step'] * settings.batch,
         'macs': cost.macs,
         'parameters': cost.parameters,
         'temperature': temperature,
@@ -322,24 +272,22 @@ def conclude(out, data, validation, tested, say) -> dict:
         'test_identities': len({clip.identity for clip in tested.clips}),
         'validation': validation.judge(network, temperature),
         'test': result,
+        'warnings': list(best['warnings'].values()),
     }
+    below = below_reference(report, reference) if reference else None
+    if below:
+        report['warnings'].append(below)
+        say('warning: ' + below)
     save({**best, 'report': report}, out / 'best.pt')
-    (out / 'report.json').write_text(json.dumps(report, indent=1) + '\n')
-    (out / 'report.txt').write_text(described(result) + '\n')
+    write_whole(out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
+    write_whole(out / 'report.txt', (described(result) + '\n').encode())
+    draw_confusion(result, out / 'confusion.png')
     say('test identities, epoch {}:\n{}'.format(best['epoch'], described(result)))
     return report
 
 
-def network_of(checkpoint: dict) -> CS3D:
-    """Return the averaged network of a checkpoint, ready to answer."""
-    network = CS3D(CS3DSettings(**checkpoint['network_settings']))
-    network.load_state_dict(checkpoint['averaged'])
-    return network.eval()
-
-
-def parser() -> argparse.ArgumentParser:
-    """Return the command line; its defaults are those of the settings."""
-    s = TrainSettings()
+def parser(network: Network) -> argparse.ArgumentParser:
+    """Return the command line for a network; its defaults are those of the settings."""
     p = argparse.ArgumentParser(
         prog='python -m training.train',
         description=__doc__,
@@ -349,84 +297,62 @@ def parser() -> argparse.ArgumentParser:
         'data', type=Path, nargs='+', help='folder(s) made by training.synthesize; may still grow'
     )
     p.add_argument('--out', type=Path, required=True, help='folder of checkpoints; resumes there')
-    p.add_argument('--model', choices=('cs3d', 'c3d'), default='cs3d')
-    p.add_argument('--width', type=float, default=0.25, help='multiplier of channels')
-    p.add_argument('--head', choices=('gap', 'fc'), default='gap')
-    p.add_argument('--stem-filters', type=int, default=8, help='1 is the paper')
-    p.add_argument('--stem-stride', type=int, default=2, help='1 is the paper')
-    p.add_argument('--theta', type=float, default=CS3DSettings.theta)
-    p.add_argument('--beta', type=float, default=CS3DSettings.beta)
-    p.add_argument('--dropout', type=float, default=0.2)
-    for switch in ('ssn', 'factorised', 'attention'):
-        p.add_argument('--no-' + switch, action='store_true')
-    p.add_argument('--epochs', type=int, default=s.epochs)
-    p.add_argument('--windows-per-epoch', type=int, default=s.windows_per_epoch)
-    p.add_argument('--batch', type=int, default=s.batch)
-    p.add_argument('--learning-rate', type=float, default=s.learning_rate)
-    p.add_argument('--weight-decay', type=float, default=s.weight_decay)
-    p.add_argument('--label-smoothing', type=float, default=s.label_smoothing)
-    p.add_argument('--time-limit', type=float, default=0.0, help='minutes of training, 0: none')
-    p.add_argument('--seed', type=int, default=s.seed)
-    p.add_argument('--threads', type=int, default=s.threads)
-    p.add_argument('--float32', action='store_true', help='slower; where bfloat16 is not wanted')
+    p.add_argument('--model', default=DEFAULT_MODEL, help='name of a network of training.models')
+    p.add_argument('--reference', type=Path, help='report.json of the C3D of the same data')
+    add_arguments(p.add_argument_group('training'), defaults_of(network))
+    group = p.add_argument_group('network {} (another one by --model)'.format(network.name))
+    add_arguments(group, network.settings, DECIDED)
     return p
 
 
-def network_settings_of(args) -> CS3DSettings:
-    """Return the network that a command line asks for."""
-    common = {
-        'outputs': len(LABELS),
-        'width': args.width,
-        'head': args.head,
-        'theta': args.theta,
-        'beta': args.beta,
-        'dropout': args.dropout,
-    }
-    if args.model == 'c3d':
-        return CS3DSettings(**{**C3D_SETTINGS.as_dict(), **common})
-    stem = (
-        {}
-        if args.no_factorised
-        else {'stem_filters': args.stem_filters, 'stem_stride': args.stem_stride}
-    )
-    return CS3DSettings(
-        ssn=not args.no_ssn,
-        factorised=not args.no_factorised,
-        attention=not args.no_attention,
-        **stem,
-        **common,
-    )
+def defaults_of(network: Network) -> TrainSettings:
+    """Return the settings that a network is trained with unless others are asked for."""
+    if hasattr(network, 'initial_state'):
+        return TrainSettings(
+            learns='sequences', answers='states', second_head=0.3, batch=8, examples_per_epoch=1024
+        )
+    return TrainSettings()
+
+
+def asked(argv=None):
+    """Return the command line's arguments, network and settings."""
+    first = argparse.ArgumentParser(add_help=False, allow_abbrev=False)
+    first.add_argument('--model', default=DEFAULT_MODEL)
+    name = first.parse_known_args(argv)[0].model
+    try:
+        plan = blueprint(name)
+    except ValueError as error:
+        first.error(str(error))
+    p = parser(plan)
+    args = p.parse_args(argv)
+    try:
+        settings = TrainSettings(**picked(args, TrainSettings))
+        chosen = picked(args, plan.settings, DECIDED)
+        return args, new_network(name, settings, **chosen), settings
+    except ValueError as error:
+        p.error(str(error))
 
 
 def main(argv=None):
     """Run the command."""
-    args = parser().parse_args(argv)
-    settings = TrainSettings(
-        epochs=args.epochs,
-        windows_per_epoch=args.windows_per_epoch,
-        batch=args.batch,
-        learning_rate=args.learning_rate,
-        weight_decay=args.weight_decay,
-        label_smoothing=args.label_smoothing,
-        time_limit_min=args.time_limit,
-        seed=args.seed,
-        threads=args.threads,
-        bfloat16=not args.float32,
-    )
-    network_settings = network_settings_of(args)
-    print(
-        json.dumps(
-            {'network': network_settings.as_dict(), 'training': asdict(settings)}, indent=1
-        ),
-        flush=True,
-    )
+    args, network, settings = asked(argv)
+    if int(os.environ.get('RANK', 0)) == 0:
+        told = {
+            'model': network.name,
+            'frames': CLIP_FRAMES if settings.learns == 'windows' else settings.sequence_frames,
+            'network': network.settings.as_dict(),
+            'training': settings.as_dict(),
+        }
+        print(json.dumps(told, indent=1), flush=True)
     try:
+        reference = read_reference(args.reference) if args.reference else None
         train(
             args.data,
             args.out,
-            network_settings,
+            network,
             settings,
             say=lambda line: print(line, flush=True),
+            reference=reference,
         )
     except Cs3dError as error:
         raise SystemExit('error: {}'.format(error)) from error

@@ -5,25 +5,28 @@ import pytest
 
 pytest.importorskip('torch')
 
+import torch
 from fabricated import MS, make_clip, make_segment, make_set, write_set
 
-from cs3d_ros.events import EventBatch, SquareAccumulator
+from cs3d_ros.events import CleaningSettings, EventBatch, SquareAccumulator
 from cs3d_ros.face import Box, face_square
+from training.augment import Variation
 from training.data.clips import ClipSet, DataError, RecordedClip, write_shard
 from training.dataset import (
     CLIP_FRAMES,
     LABELS,
     UNCHANGED,
+    Batches,
     Clip,
     DataSet,
     Shelf,
     Transition,
-    Variation,
     Window,
     cut_window,
     label_of,
     transitions_of,
 )
+from training.targets import worn_at
 
 HAPPY, SAD = LABELS.index('happy'), LABELS.index('sad')
 NEUTRAL = LABELS.index('neutral')
@@ -107,7 +110,8 @@ def test_gain_scales_the_number_of_events(data):
     window = Window(data.clips[4], 1000 * MS, UNCHANGED)
     whole = np.abs(cut_window(window).astype(int) - 128).sum()
     for gain in (0.4, 1.6, 2.5):
-        varied = cut_window(window, variation=Variation(gain=gain), rng=np.random.default_rng(1))
+        variation = Variation(on_gain=gain, off_gain=gain)
+        varied = cut_window(window, variation=variation, rng=np.random.default_rng(1))
         assert np.abs(varied.astype(int) - 128).sum() == pytest.approx(gain * whole, rel=0.1)
 
 
@@ -139,10 +143,65 @@ def test_faster_pace_shows_more_of_the_recording(data):
 
 
 def test_batch_is_balanced_and_decided_by_its_seed(data):
-    frames, labels = data.batch(18, np.random.default_rng(7))
-    again, _ = data.batch(18, np.random.default_rng(7))
-    assert np.bincount(labels).tolist() == [2] * 7 + [4]
-    np.testing.assert_array_equal(frames, again)
+    examples = data.batch(18, np.random.default_rng(7))
+    again = data.batch(18, np.random.default_rng(7))
+    assert np.bincount(examples.changing[:, 0]).tolist() == [2] * 7 + [4]
+    np.testing.assert_array_equal(examples.frames, again.frames)
+
+
+def test_window_tells_what_is_worn_at_its_end_where_that_was_seen(data):
+    examples = data.batch(90, np.random.default_rng(3))
+    moved = (examples.changing != UNCHANGED) & (examples.worn_weight > 0)
+    np.testing.assert_array_equal(examples.worn[moved], examples.changing[moved])
+    assert moved.sum() > 30
+
+
+def test_window_of_a_held_expression_tells_nothing_of_what_is_worn(data):
+    clip = next(clip for clip in data.clips if clip.transitions)
+    worn, weight = worn_at(clip.transitions, [1700 * MS], 1200 * MS)
+    assert weight.tolist() == [0]
+    worn, weight = worn_at(clip.transitions, [1700 * MS], 500 * MS)
+    assert (worn.tolist(), weight.tolist()) == ([clip.transitions[0].target], [1])
+
+
+def test_filter_of_the_robot_cleans_the_frames(data):
+    window = Window(data.clips[4], 1000 * MS, UNCHANGED)
+    cleaning = CleaningSettings(background_activity_ns=5_000_000)
+    clean, raw = cut_window(window, cleaning=cleaning), cut_window(window)
+    assert 0 < (clean != 128).sum() < 0.7 * (raw != 128).sum()
+
+
+def test_batches_come_in_order_from_any_number_of_threads(data):
+    def make(number):
+        return data.batch(2, np.random.default_rng([1, number]))
+
+    one, three = Batches(make, range(4), 1), Batches(make, range(4), 3)
+    for few, many in zip(one, three):
+        torch.testing.assert_close(few.frames, many.frames)
+    assert len(one) == 4
+    assert one.waited_s > 0
+
+
+def test_error_in_a_loader_reaches_the_one_who_waits():
+    def make(number):
+        raise DataError('the clip is gone')
+
+    with pytest.raises(DataError, match='gone'):
+        next(iter(Batches(make, range(3), 1)))
+
+
+def test_unknown_label_is_named(tmp_path):
+    clip = make_clip(0, 'train', 'someone', 'happy', np.random.default_rng(0))
+    clip.entry['segments'][0]['expression'] = 'smug'
+    write_shard(tmp_path / 'a.h5', [clip])
+    with pytest.raises(DataError, match="clip 0.*'smug'.*correct the labels"):
+        DataSet(tmp_path, 'train')
+
+
+def test_empty_split_is_refused(tmp_path):
+    write_shard(tmp_path / 'a.h5', [c for c in make_set() if c.entry['split'] != 'val'])
+    with pytest.raises(DataError, match='split val: there is no clip'):
+        DataSet(tmp_path, 'val')
 
 
 def test_drawn_windows_show_what_they_are_drawn_for(data):

@@ -1,31 +1,40 @@
+import dataclasses
 import json
+import os
+import resource
+import signal
+import subprocess
+import sys
 
 import numpy as np
 import pytest
 
 pytest.importorskip('torch')
+pytest.importorskip('pytorch_lightning')
 import torch
 from fabricated import write_set
 
-from training import train as training
+from training.checkpoints import SCHEMA, TrainingError, WholeFiles, load, network_of, read, save
 from training.data.clips import DataError
-from training.dataset import LABELS, DataSet
-from training.metrics import confusion_matrix, judge, scores, wilson_interval
-from training.models import CS3DSettings
-from training.train import (
-    Trainer,
-    TrainingError,
-    TrainSettings,
-    calibrate,
-    load,
-    main,
-    train,
-)
+from training.dataset import LABELS, DataSet, to_input
+from training.examination import temperature_of
+from training.learner import Learner
+from training.settings import TrainSettings
+from training.train import asked, defaults_of, lightning_trainer, main, new_network, train
 
-TINY = CS3DSettings(
-    outputs=8, width=0.0625, head='gap', stem_filters=2, stem_stride=2, dropout=0.0
-)
-SHORT = TrainSettings(epochs=2, windows_per_epoch=16, batch=8, threads=1)
+TINY = {
+    'width': 0.0625,
+    'head': 'gap',
+    'stem_filters': 2,
+    'stem_stride': 2,
+    'dropout': 0.1,
+    'size': 48,
+}
+SHORT = TrainSettings(epochs=2, examples_per_epoch=16, batch=8, threads=1)
+
+
+def tiny(settings=SHORT, **others):
+    return new_network('cs3d', settings, **{**TINY, **others})
 
 
 @pytest.fixture(scope='module')
@@ -36,89 +45,246 @@ def folder(tmp_path_factory):
 @pytest.fixture(scope='module')
 def trained(folder, tmp_path_factory):
     out = tmp_path_factory.mktemp('run')
-    return out, train(folder, out, TINY, SHORT, say=lambda line: None)
+    return out, train([folder], out, tiny(), SHORT, say=lambda line: None)
 
 
-def test_training_leaves_checkpoints_and_a_report(trained):
+class Fixed:
+    """Data of one batch, the same at every step."""
+
+    def __init__(self, examples):
+        self.examples = examples
+
+    def take_in(self):
+        return 0
+
+    def batch(self, size, rng):
+        return self.examples
+
+
+class Examination:
+    """Scores as they were noted down before."""
+
+    def __init__(self, scores):
+        self._scores = iter(scores)
+
+    def __call__(self):
+        return self, False
+
+    def judge(self, network):
+        return {'loss': 1.0, 'score': next(self._scores), 'expressions': {'accuracy': 0.5}}
+
+
+def learn(folder, out, settings, network=None, scores=None):
+    """Run a training on one batch; return the learner and what was said."""
+    data = DataSet(folder, 'train', settings.frame_settings(48), kinds=())
+    examples = data.batch(settings.batch, np.random.default_rng(0))
+    said = []
+    network = network or tiny(settings)
+    examination = Examination(scores or [0.5] * settings.epochs)
+    learner = Learner(network, settings, Fixed(examples), examination, out, said.append)
+    lightning_trainer(out, settings, 1).fit(learner)
+    return learner, said
+
+
+def test_training_leaves_all_that_is_asked_of_it(trained):
     out, report = trained
-    assert load(out / 'last.pt')['epoch'] == 2
     assert json.loads((out / 'report.json').read_text()) == json.loads(json.dumps(report))
     assert report['test']['all']['trials'] > 0
     assert 0.25 <= report['temperature'] <= 4
+    assert 0 <= report['test']['ece'] <= 1
     assert 'truth' in (out / 'report.txt').read_text()
+    assert (out / 'confusion.png').read_bytes().startswith(b'\x89PNG')
+    assert list((out / 'tensorboard').glob('events*'))
+    noted = json.loads((out / 'settings.json').read_text())
+    assert TrainSettings(**noted['training']) == SHORT
 
 
-def test_checkpoint_carries_all_settings(trained):
+def test_checkpoint_carries_all_that_rebuilds_the_network(trained):
     state = load(trained[0] / 'best.pt')
-    assert CS3DSettings(**state['network_settings']) == TINY
+    assert (state['schema'], state['model']) == (SCHEMA, 'cs3d')
     assert TrainSettings(**state['train_settings']) == SHORT
+    assert state['report']['test'] == trained[1]['test']
+    network = network_of(state)
+    assert not network.training
+    assert network.settings == tiny().settings
 
 
-def test_resumed_training_ends_where_an_unbroken_one_does(folder, trained):
-    data = DataSet(folder, 'train')
-    whole = Trainer(TINY, SHORT)
-    for _ in range(2):
-        whole.run_epoch(data)
-    broken = Trainer(TINY, SHORT)
-    broken.run_epoch(data)
-    resumed = Trainer(TINY, SHORT)
-    resumed.resume(broken.state())
-    resumed.run_epoch(data)
-    for name, value in whole.network.state_dict().items():
-        torch.testing.assert_close(resumed.network.state_dict()[name], value)
+def test_killed_training_resumes_and_ends_where_an_unbroken_one_does(folder, trained, tmp_path):
+    script = (
+        'import os, signal, sys\n'
+        "sys.path.insert(0, 'test/training')\n"
+        'from test_train import Learner, SHORT, tiny, train\n'
+        'whole = Learner.on_train_batch_end\n'
+        'def die(self, *args):\n'
+        '    if self.history:\n'
+        '        os.kill(os.getpid(), signal.SIGKILL)\n'
+        '    whole(self, *args)\n'
+        'Learner.on_train_batch_end = die\n'
+        'train([sys.argv[1]], sys.argv[2], tiny(), SHORT)\n'
+    )
+    killed = subprocess.run(
+        [sys.executable, '-c', script, str(folder), str(tmp_path)], capture_output=True
+    )
+    assert killed.returncode == -signal.SIGKILL, killed.stderr.decode()
+    said = []
+    train([folder], tmp_path, tiny(), SHORT, say=said.append)
+    assert 'resumed after epoch 1' in said
+    assert len([line for line in said if line.startswith('epoch')]) == 1
+    whole, resumed = (read(out / 'last.ckpt')['state_dict'] for out in (trained[0], tmp_path))
+    for name, value in whole.items():
+        torch.testing.assert_close(resumed[name], value)
 
 
 def test_finished_training_is_not_trained_again(folder, trained):
     said = []
-    train(folder, trained[0], TINY, SHORT, say=said.append)
+    train([folder], trained[0], tiny(), SHORT, say=said.append)
     assert not [line for line in said if line.startswith('epoch')]
 
 
-def test_checkpoint_of_another_network_is_refused(trained):
-    trainer = Trainer(CS3DSettings(outputs=8, width=0.125, head='gap'), SHORT)
+def test_training_of_another_network_is_not_resumed(folder, trained):
     with pytest.raises(TrainingError, match='another network'):
-        trainer.resume(load(trained[0] / 'last.pt'))
+        train([folder], trained[0], tiny(width=0.125), SHORT)
 
 
-def test_loss_that_is_no_number_names_the_cure(folder):
-    trainer = Trainer(TINY, SHORT)
-    with torch.no_grad():
-        trainer.network.head[-1].weight.fill_(float('nan'))
-    with pytest.raises(TrainingError, match='lower --learning-rate'):
-        trainer.run_epoch(DataSet(folder, 'train'))
+def test_weights_of_another_architecture_are_refused(trained):
+    state = load(trained[0] / 'best.pt')
+    state['network_settings'] = {**state['network_settings'], 'width': 0.25}
+    with pytest.raises(TrainingError, match='none of a network'):
+        network_of(state)
 
 
-def test_learning_lowers_the_loss_on_one_batch(folder):
-    settings = TrainSettings(
-        epochs=30, windows_per_epoch=16, batch=16, threads=1, warmup=0.0, learning_rate=5e-3
-    )
-    trainer = Trainer(TINY, settings)
-    frames, labels = DataSet(folder, 'train').batch(16, np.random.default_rng(0))
-    clips, labels = training.to_input(frames), torch.from_numpy(labels)
-    losses = [trainer._learn(clips, labels)[0] for _ in range(30)]
-    assert losses[-1] < 0.7 * losses[0]
-
-
-def test_time_limit_ends_the_schedule(folder):
-    trainer = Trainer(TINY, TrainSettings(epochs=100, time_limit_min=1.0))
-    trainer.elapsed_s = 30.0
-    assert trainer.progress == pytest.approx(0.5)
+def test_checkpoint_of_an_older_version_is_refused(trained, tmp_path):
+    state = load(trained[0] / 'best.pt')
+    save({**state, 'schema': 1}, tmp_path / 'old.pt')
+    with pytest.raises(TrainingError, match='schema 1'):
+        load(tmp_path / 'old.pt')
 
 
 def test_truncated_checkpoint_is_refused(trained, tmp_path):
-    whole = (trained[0] / 'last.pt').read_bytes()
+    whole = (trained[0] / 'best.pt').read_bytes()
     (tmp_path / 'cut.pt').write_bytes(whole[: len(whole) // 2])
     with pytest.raises(TrainingError, match='no whole checkpoint'):
         load(tmp_path / 'cut.pt')
 
 
-def test_error_in_the_loader_reaches_the_trainer(folder):
-    class Broken(DataSet):
-        def batch(self, size, rng, vary=True):
-            raise DataError('the clip is gone')
+@pytest.mark.parametrize('write', [save, WholeFiles().save_checkpoint])
+def test_full_disk_keeps_the_older_checkpoint(write, tmp_path):
+    path = tmp_path / 'last.ckpt'
+    write({'step': 1}, path)
+    before = path.read_bytes()
+    limits = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1000, limits[1]))
+    try:
+        with pytest.raises(DataError, match='cannot be written.*make room'):
+            write({'step': 2, 'weights': torch.zeros(1000)}, path)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, limits)
+    assert path.read_bytes() == before
+    assert os.listdir(tmp_path) == ['last.ckpt']
 
-    with pytest.raises(DataError, match='gone'):
-        Trainer(TINY, SHORT).run_epoch(Broken(folder, 'train'))
+
+def test_loss_that_is_no_number_names_the_cure(folder, tmp_path):
+    network = tiny()
+    with torch.no_grad():
+        network.head[-1].weight.fill_(float('nan'))
+    with pytest.raises(TrainingError, match='lower --learning-rate'):
+        learn(folder, tmp_path, SHORT, network)
+
+
+def test_learning_lowers_the_loss_on_one_batch(folder, tmp_path):
+    settings = dataclasses.replace(
+        SHORT, epochs=6, examples_per_epoch=40, warmup=0.0, learning_rate=5e-3, precision='fp32'
+    )
+    learner, _ = learn(folder, tmp_path, settings)
+    losses = [row['loss'] for row in learner.history]
+    assert losses[-1] < 0.7 * losses[0]
+
+
+def test_validation_that_gets_no_better_ends_the_training(folder, tmp_path):
+    settings = dataclasses.replace(SHORT, epochs=9, examples_per_epoch=8, patience=2)
+    learner, _ = learn(folder, tmp_path, settings, scores=[0.3, 0.5, 0.4, 0.45, 0.9, 0.9])
+    assert len(learner.history) == 4
+    assert load(tmp_path / 'best.pt')['epoch'] == 2
+
+
+def test_time_limit_ends_the_schedule(folder, tmp_path):
+    settings = dataclasses.replace(SHORT, epochs=50, examples_per_epoch=8, time_limit_min=1e-4)
+    learner, _ = learn(folder, tmp_path, settings)
+    assert len(learner.history) == 1
+
+
+def test_networks_whose_gradients_explode_are_told_of(folder, tmp_path):
+    network = tiny()
+    with torch.no_grad():
+        network.head[-1].weight.mul_(1e4)
+    learner, said = learn(folder, tmp_path, SHORT, network)
+    assert any('gradients explode' in line and '--beta (now 4.0)' in line for line in said)
+    assert load(tmp_path / 'best.pt')['warnings'] == learner.warnings
+
+
+def test_neurons_that_fall_silent_are_told_of(folder, tmp_path):
+    _, said = learn(folder, tmp_path, SHORT, tiny(theta=9.0))
+    assert any('layers fall silent' in line and '--theta (now 9.0)' in line for line in said)
+
+
+def test_healthy_training_warns_of_nothing(trained):
+    assert trained[1]['warnings'] == []
+
+
+def test_worse_than_the_reference_names_the_missing_residual(folder, trained, tmp_path):
+    reference = json.loads((trained[0] / 'report.json').read_text())
+    reference['test']['expressions']['accuracy'] = 1.1
+    said = []
+    report = train([folder], trained[0], tiny(), SHORT, said.append, reference)
+    assert any('residual' in line for line in said)
+    assert 'residual' in report['warnings'][-1]
+
+
+def test_streaming_network_learns_sequences_with_a_second_head(folder, tmp_path):
+    settings = TrainSettings(
+        learns='sequences',
+        answers='states',
+        second_head=0.3,
+        epochs=1,
+        examples_per_epoch=4,
+        batch=4,
+        sequence_frames=24,
+        threads=1,
+    )
+    network = new_network('stream', settings, width=0.0625, size=48)
+    report = train([folder], tmp_path, network, settings, say=lambda line: None)
+    assert report['test']['frames']['trials'] > report['test']['all']['trials']
+    assert len(report['test']['labels']) == 7
+    assert network_of(load(tmp_path / 'best.pt')).settings.transitions == len(LABELS)
+
+
+def test_second_head_of_a_clip_network_stays_in_training(folder, tmp_path):
+    settings = dataclasses.replace(SHORT, epochs=1, examples_per_epoch=8, second_head=1.0)
+    learner, _ = learn(folder, tmp_path, settings)
+    assert learner.second.answer.out_features == 7
+    network = network_of(load(tmp_path / 'best.pt'))
+    assert set(network.state_dict()) == set(tiny().state_dict())
+    fresh = Learner(tiny(settings), settings, None, None, tmp_path, print).second
+    assert not torch.equal(learner.second.answer.bias, fresh.answer.bias)
+
+
+def test_two_processes_train_one_network(folder, tmp_path):
+    command = [sys.executable, '-m', 'torch.distributed.run', '--standalone', '--nproc-per-node=2']
+    command += ['-m', 'training.train', str(folder), '--out', str(tmp_path / 'run')]
+    command += '--epochs 1 --examples-per-epoch 16 --batch 8 --threads 1'.split()
+    for name, value in TINY.items():
+        command += ['--' + name.replace('_', '-'), str(value)]
+    done = subprocess.run(command, capture_output=True, text=True, timeout=300)
+    assert done.returncode == 0, done.stderr
+    report = json.loads((tmp_path / 'run' / 'report.json').read_text())
+    assert report['windows_seen'] == 16
+    assert done.stdout.count('epoch   1') == 1
+
+
+def test_batch_that_processes_cannot_share_is_refused(folder, tmp_path, monkeypatch):
+    monkeypatch.setenv('WORLD_SIZE', '3')
+    with pytest.raises(TrainingError, match='a batch of 8 cannot be shared by 3'):
+        train([folder], tmp_path, tiny(), SHORT)
 
 
 def test_command_names_what_is_wrong_with_the_data(tmp_path):
@@ -126,32 +292,39 @@ def test_command_names_what_is_wrong_with_the_data(tmp_path):
         main([str(tmp_path), '--out', str(tmp_path / 'out'), '--width', '0.0625'])
 
 
+def test_command_takes_every_setting_of_training_and_network():
+    line = 'data --out x --model stream --width 0.25 --still-share 0.5 --augment mirror noise'
+    _, network, settings = asked(line.split())
+    assert (network.name, network.settings.width, network.settings.outputs) == ('stream', 0.25, 7)
+    assert network.settings.transitions == len(LABELS)
+    assert settings == dataclasses.replace(
+        defaults_of(network), still_share=0.5, augment=('mirror', 'noise')
+    )
+
+
+@pytest.mark.parametrize(
+    'line, match',
+    [
+        ('--model resnet', 'no network'),
+        ('--width 99', 'width must be'),
+        ('--learns sequences', 'has no memory'),
+        ('--epochs 0', 'epochs must be 1 or more'),
+        ('--augment blur', 'invalid choice'),
+    ],
+)
+def test_command_names_a_setting_that_cannot_be(line, match, capsys):
+    with pytest.raises(SystemExit):
+        asked(['data', '--out', 'x', *line.split()])
+    assert match in capsys.readouterr().err
+
+
 def test_calibration_finds_the_temperature_of_overconfident_logits():
     rng = np.random.default_rng(0)
     logits = torch.from_numpy(rng.normal(size=(4000, 8)))
     truth = torch.distributions.Categorical(logits=logits).sample().numpy()
-    assert calibrate(3 * logits, truth) == pytest.approx(3.0, rel=0.15)
+    assert temperature_of(3 * logits, truth) == pytest.approx(3.0, rel=0.15)
 
 
-def test_wilson_interval_of_the_textbook():
-    assert [round(limit, 3) for limit in wilson_interval(29, 37)] == [0.628, 0.886]
-    assert wilson_interval(0, 0) == (0.0, 1.0)
-
-
-def test_scores_of_a_small_matrix_by_hand():
-    matrix = confusion_matrix([0, 0, 1, 1], [0, 1, 1, 1], 2)
-    assert matrix.tolist() == [[1, 1], [0, 2]]
-    score = scores(matrix)
-    assert score['accuracy'] == 0.75
-    assert score['mean_recall'] == 0.75
-    assert score['macro_f1'] == pytest.approx((2 / 3 + 4 / 5) / 2)
-
-
-def test_expressions_are_judged_without_the_unchanged_answer():
-    probabilities = np.zeros((2, 8))
-    probabilities[0, [1, 7]] = 0.4, 0.6  # happy, but unchanged is likelier
-    probabilities[1, 7] = 1.0
-    result = judge([1, 7], probabilities, LABELS)
-    assert result['all']['accuracy'] == 0.5
-    assert result['expressions']['accuracy'] == 1.0
-    assert result['expressions']['trials'] == 1
+def test_input_is_what_the_robot_reads():
+    frames = np.array([[[[0, 128, 255]]]], np.uint8)
+    assert to_input(frames).flatten().tolist() == [-1, 0, 127 / 128]

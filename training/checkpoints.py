@@ -1,0 +1,74 @@
+"""Checkpoints: written whole or not at all, read with care."""
+
+import io
+from pathlib import Path
+
+import torch
+from pytorch_lightning.plugins.io import CheckpointIO
+
+from cs3d_ros import Cs3dError
+from training.data.clips import write_whole
+from training.models import Network, build
+
+SCHEMA = 2  # 1 knew no other network than CS3D
+
+
+class TrainingError(Cs3dError):
+    """A training that cannot go on."""
+
+
+def save(state: dict, path: Path):
+    """Write a checkpoint; DataError if it cannot be, as on a full disk: then the old one stays."""
+    content = io.BytesIO()
+    torch.save(state, content)
+    write_whole(Path(path), content.getvalue())
+
+
+def read(path: Path) -> dict:
+    """Return what a file of torch holds, without running code of it; TrainingError if nothing."""
+    try:
+        return torch.load(path, map_location='cpu', weights_only=True)
+    except Exception as error:  # pickle, zip and torch errors have no common root
+        raise TrainingError('{} is no whole checkpoint: {}'.format(path, error)) from error
+
+
+def load(path: Path) -> dict:
+    """Return a checkpoint of a network (``best.pt``); TrainingError if the file is none."""
+    state = read(path)
+    if not isinstance(state, dict) or 'network_settings' not in state:
+        raise TrainingError('{} is no checkpoint of training.train'.format(path))
+    if state.get('schema') != SCHEMA:
+        raise TrainingError(
+            '{} is of schema {}, this version reads {}: train anew'.format(
+                path, state.get('schema', 1), SCHEMA
+            )
+        )
+    return state
+
+
+def network_of(checkpoint: dict) -> Network:
+    """Return the averaged network of a checkpoint in eval mode; TrainingError if it is none."""
+    name = checkpoint['model']
+    try:
+        network = build(name, **checkpoint['network_settings'])
+        network.load_state_dict(checkpoint['averaged'])
+    except (ValueError, RuntimeError) as error:
+        raise TrainingError(
+            'the weights of the checkpoint are none of a network {!r} of its settings: {}'.format(
+                name, error
+            )
+        ) from error
+    return network.eval()
+
+
+class WholeFiles(CheckpointIO):
+    """Lightning's own checkpoints, kept as whole as the others."""
+
+    def save_checkpoint(self, checkpoint, path, storage_options=None):
+        save(checkpoint, path)
+
+    def load_checkpoint(self, path, map_location=None, weights_only=None):
+        return read(path)
+
+    def remove_checkpoint(self, path):
+        Path(path).unlink(missing_ok=True)
