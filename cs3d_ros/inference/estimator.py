@@ -18,7 +18,8 @@ AT_REST = (
 )
 
 
-def _scaled(frames):
+def scaled(frames: np.ndarray) -> np.ndarray:
+    """Return uint8 event frames as networks read them, float32."""
     return (frames.astype(np.float32) - BLANK_LEVEL) / BLANK_LEVEL
 
 
@@ -61,7 +62,7 @@ class ClipEstimator:
             self.skipped += 1
             return self._nothing
         self.inferences += 1
-        return self._engine.run(_scaled(np.stack(self._images))[np.newaxis, np.newaxis])[0]
+        return self._engine.run(scaled(np.stack(self._images))[np.newaxis, np.newaxis])[0]
 
 
 class StreamEstimator:
@@ -105,7 +106,7 @@ class StreamEstimator:
         before = (self._answer,) + self._state
         try:
             self._answer, self._state = self._engine.run(
-                _scaled(image)[np.newaxis, np.newaxis], self._state
+                scaled(image)[np.newaxis, np.newaxis], self._state
             )
         except EngineError:
             self.reset()

@@ -1,4 +1,4 @@
-from dataclasses import asdict, replace
+from dataclasses import asdict
 from pathlib import Path
 
 import numpy as np
@@ -6,7 +6,6 @@ import pytest
 
 pytest.importorskip('torch')
 pytest.importorskip('onnx')
-import onnx
 import torch
 
 from cs3d_ros.events import FrameSettings, concatenate, still_frame
@@ -21,31 +20,13 @@ from training.export import (
     probabilities_of,
     write_bundle,
 )
-from training.graph import onnx_model
 from training.metrics import judge
-from training.models import C3D_SETTINGS, CS3D, CS3DSettings
+from training.models import CS3D, CS3DSettings
 from training.train import TrainSettings, save
 
 # Threshold 0, where the neuron is continuous and every rounding gives the same answer.
 SMALL = CS3DSettings(outputs=8, width=0.125, head='gap', stem_filters=4, stem_stride=2, theta=0.0)
 REAL = Path(__file__).resolve().parents[3] / 'shared' / 'data'
-# What TensorRT 8.2 takes in 2-D at FP32 and FP16, from the operator list of its ONNX parser.
-TENSORRT_8_2 = {
-    'Add',
-    'Concat',
-    'Conv',
-    'Gemm',
-    'Max',
-    'MaxPool',
-    'Mul',
-    'ReduceMax',
-    'ReduceMean',
-    'Relu',
-    'Reshape',
-    'Sigmoid',
-    'Softmax',
-    'ThresholdedRelu',
-}
 
 
 def network_of(settings):
@@ -98,53 +79,6 @@ def bundle_path(network, tmp_path_factory):
     return path
 
 
-@pytest.mark.parametrize(
-    'settings',
-    [
-        SMALL,
-        CS3DSettings(outputs=8, width=0.125, head='gap'),
-        CS3DSettings(outputs=8, width=0.125, head='fc', attention=False),
-        CS3DSettings(**{**C3D_SETTINGS.as_dict(), 'outputs': 8, 'width': 0.125}),
-        CS3DSettings(outputs=8, width=0.125, factorised=False, head='gap'),
-    ],
-)
-def test_graph_of_every_setting_answers_as_torch_does(settings, tmp_path):
-    network = network_of(settings)
-    write_bundle(network, metadata_of(network, report_of(network)), tmp_path / 'a.onnx')
-    assert read_bundle(tmp_path / 'a.onnx').output_count == 8  # write_bundle compared, 1e-4
-
-
-def test_graph_has_only_operators_of_tensorrt_8_2(network):
-    model = onnx_model(network)
-    assert {node.op_type for node in model.graph.node} <= TENSORRT_8_2
-    assert [(o.domain, o.version) for o in model.opset_import] == [('', 13)]
-    assert model.ir_version <= 8
-
-
-def test_graph_has_2d_convolutions_and_static_shapes_only(network):
-    model = onnx.shape_inference.infer_shapes(onnx_model(network), strict_mode=True)
-    kernels = [
-        len(a.ints)
-        for node in model.graph.node
-        for a in node.attribute
-        if a.name == 'kernel_shape'
-    ]
-    assert set(kernels) == {2}
-    dims = [
-        dim
-        for value in list(model.graph.value_info) + list(model.graph.output)
-        for dim in value.type.tensor_type.shape.dim
-    ]
-    assert all(dim.HasField('dim_value') for dim in dims)
-
-
-def test_normalisation_is_folded_away(network):
-    weights = sum(np.prod(w.dims) for w in onnx_model(network).graph.initializer)
-    kinds = [node.op_type for node in onnx_model(network).graph.node]
-    assert 'BatchNormalization' not in kinds
-    assert weights > 0
-
-
 def real_clips(source, bundle):
     """Yield clips of a real recording or video, cut by the robot's own chain."""
     if source.endswith('.aedat4'):
@@ -166,14 +100,6 @@ def real_clips(source, bundle):
     for start in range(len(frames)):
         clip = (images[start : start + 16].astype(np.float32) - 128) / 128
         yield np.ascontiguousarray(clip[None, None])
-
-
-def test_neuron_of_the_graph_has_the_threshold_of_torch():
-    network = network_of(replace(SMALL, theta=0.25))
-    alphas = [
-        a.f for node in onnx_model(network).graph.node for a in node.attribute if a.name == 'alpha'
-    ]
-    assert set(alphas) == {0.25}
 
 
 @pytest.mark.parametrize('source', ['neutral_to_smile.mp4', 'davis346_bench.aedat4'])
