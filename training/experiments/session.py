@@ -1,0 +1,42 @@
+"""A model in ONNX Runtime that is fed something like event frames, for as long as one likes."""
+
+from pathlib import Path
+
+import numpy as np
+
+from cs3d_ros.inference.bundle import open_session
+
+NEXT = 'next_'  # before the name of a state tensor, on its way out
+THREADS = 2
+EVENTS_PER_CELL = 0.15  # hit cells of a period: 14 % rendered, 24 % real, on 56 x 56 cells
+
+
+def event_like(shape, seed: int = 0) -> np.ndarray:
+    """Return (frame - 128) / 128 float32 of random events, as sparse as event frames are."""
+    rng = np.random.default_rng(seed)
+    counts = rng.poisson(EVENTS_PER_CELL, shape) * rng.choice([-1, 1], shape)
+    return (np.clip(128 + 32 * counts, 0, 255) - 128).astype(np.float32) / 128
+
+
+class Session:
+    """
+    A network on the CPU as the robot runs it, batch 1.
+
+    Parameters
+    ----------
+    path : Path
+        Of the ONNX model; what it puts out as ``next_`` and a name goes in under that name again.
+    """
+
+    def __init__(self, path: Path, threads: int = THREADS):
+        self._session = open_session(str(path), threads)
+        first, *states = self._session.get_inputs()
+        self._feeds = {first.name: event_like(first.shape)}
+        self._feeds.update({s.name: np.zeros(s.shape, np.float32) for s in states})
+        self._outputs = [output.name for output in self._session.get_outputs()]
+
+    def run(self):
+        """Run the network once."""
+        for name, value in zip(self._outputs, self._session.run(None, self._feeds)):
+            if name.startswith(NEXT):
+                self._feeds[name[len(NEXT) :]] = value
