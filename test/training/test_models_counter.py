@@ -91,6 +91,14 @@ def test_operations_and_bytes_of_a_linear_layer_by_hand():
     assert layer.activation_bytes == 4 * 7
 
 
+def test_cost_of_a_convolution_by_hand():
+    cost = count(build('c3d', **SMALL))
+    layer = next(layer for layer in cost.layers if layer.name == 'features.0')
+    voxels = 16 * 64 * 64
+    assert layer.macs == 27 * 16 * voxels and layer.parameters == 28 * 16
+    assert layer.activation_bytes == 4 * 16 * voxels
+
+
 def test_dense_energy_is_that_of_45_nm_silicon():
     assert count(build('c3d')).energy_j == pytest.approx(37_853_360_128 * 4.6e-12)
 
