@@ -17,6 +17,10 @@ class TrainingError(Cs3dError):
     """A training that cannot go on."""
 
 
+class DivergedError(TrainingError):
+    """A training whose loss is no number any more."""
+
+
 def save(state: dict, path: Path):
     """Write a checkpoint; DataError if it cannot be, as on a full disk: then the old one stays."""
     content = io.BytesIO()

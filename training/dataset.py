@@ -351,15 +351,24 @@ class DataSet:
                 window = self.draw_busy_unchanged(rng, window_ns)
             else:
                 window = self.draw(int(label), rng, window_ns)
-            frames[i] = cut_window(
-                window, self.settings, variation=variation, rng=rng, cleaning=self.cleaning
-            )
+            frames[i] = self.cut(window, variation, rng)
             clip, end_ns = window.clip, window.end_ns
             seen_from_ns = max(clip.start_ns, end_ns - window_ns)
             worn.append(worn_at(clip.transitions, [end_ns], seen_from_ns))
         targets, weights = (np.stack(column) for column in zip(*worn))
         clear = np.ones((size, 1), np.float32)
         return Examples(frames, targets, weights, labels[:, None], clear)
+
+    def cut(
+        self,
+        window: Window,
+        variation: Variation = Variation(),
+        rng: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """Return the frames (16, size, size) uint8 of a window."""
+        return cut_window(
+            window, self.settings, variation=variation, rng=rng, cleaning=self.cleaning
+        )
 
     def fixed_windows(self, rng: np.random.Generator) -> list[Window]:
         """

@@ -5,7 +5,7 @@ import torch
 from torch.nn import functional as F
 
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.dataset import DataSet, cut_window, to_input
+from training.dataset import DataSet, to_input
 from training.metrics import judge, judge_frames
 from training.sequences import SequenceSet, cut_sequence
 from training.targets import LABELS, UNCHANGED
@@ -29,9 +29,7 @@ class WindowExamination:
     def __init__(self, data: DataSet, labels=LABELS):
         windows = data.fixed_windows(np.random.default_rng(SEED))
         self.labels = labels
-        self.frames = np.stack(
-            [cut_window(w, data.settings, cleaning=data.cleaning) for w in windows]
-        )
+        self.frames = np.stack([data.cut(window) for window in windows])
         # At the end of a transition a face wears what it moved to; where nothing changed, what
         # it wears was not seen, so that windows of networks that answer states leave those out.
         self.truth = np.array([window.label for window in windows])

@@ -11,7 +11,7 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
-from training.checkpoints import SCHEMA, TrainingError, save
+from training.checkpoints import SCHEMA, DivergedError, save
 from training.dataset import Batches, DataSet, Examples, to_input
 from training.models import Network
 from training.settings import TrainSettings
@@ -146,7 +146,7 @@ class Learner(pl.LightningModule):
         if second is not None:
             loss = loss + s.second_head * self._loss(second, *others)
         if not torch.isfinite(loss):
-            raise TrainingError(
+            raise DivergedError(
                 'the loss became {} in step {}: lower --learning-rate (now {}) or --beta, or '
                 'train with --precision fp32'.format(
                     loss.item(), self.global_step, s.learning_rate

@@ -109,8 +109,8 @@ def examination_of(data: DataSet, settings: TrainSettings, most: int | None = No
 class Validation:
     """The examination of the validation identities, made anew where their folder has grown."""
 
-    def __init__(self, folders, settings: TrainSettings, size: int):
-        self._data = data_of(folders, 'val', settings, size)
+    def __init__(self, folders, settings: TrainSettings, size: int, open_data=data_of):
+        self._data = open_data(folders, 'val', settings, size)
         self._settings, self._made = settings, None
 
     def __call__(self):
@@ -128,6 +128,7 @@ def train(
     settings: TrainSettings,
     say=print,
     reference: dict | None = None,
+    open_data=data_of,
 ) -> dict | None:
     """
     Train to the end and return the report; resumes what ``out`` holds.
@@ -143,6 +144,8 @@ def train(
         Takes a line for people.
     reference : dict, optional
         Report of the C3D of the same data, to be better than.
+    open_data : callable
+        Opens a split as data_of does; another one may show a network other frames.
 
     Returns
     -------
@@ -170,8 +173,8 @@ def train(
     is_first = int(os.environ.get('RANK', 0)) == 0
     say = say if is_first else lambda line: None
     size = network.settings.size
-    data = data_of(folders, 'train', settings, size)
-    validation = Validation(folders, settings, size) if is_first else None
+    data = open_data(folders, 'train', settings, size)
+    validation = Validation(folders, settings, size, open_data) if is_first else None
     learner = Learner(network, settings, data, validation, out, say)
     last, is_over = out / 'last.ckpt', False
     if last.exists():
@@ -182,7 +185,7 @@ def train(
         say('{} training clips'.format(len(data.clips)))
         trainer = lightning_trainer(out, settings, world)
         trainer.fit(learner, ckpt_path=str(last) if last.exists() else None)
-    return conclude(folders, out, data, say, reference) if is_first else None
+    return conclude(folders, out, data, say, reference, open_data) if is_first else None
 
 
 def _note_settings(out, network, settings):
@@ -245,14 +248,21 @@ def lightning_trainer(out: Path, settings: TrainSettings, world: int) -> pl.Trai
     )
 
 
-def conclude(folders, out: Path, data: DataSet, say, reference: dict | None = None) -> dict:
+def conclude(
+    folders,
+    out: Path,
+    data: DataSet,
+    say,
+    reference: dict | None = None,
+    open_data=data_of,
+) -> dict:
     """Calibrate the best checkpoint, judge it on the test identities, write the report."""
     best = load(out / 'best.pt')
     network = network_of(best)
     settings = TrainSettings(**best['train_settings'])
     size = network.settings.size
-    validation = examination_of(data_of(folders, 'val', settings, size), settings)
-    tested = data_of(folders, 'test', settings, size)
+    validation = examination_of(open_data(folders, 'val', settings, size), settings)
+    tested = open_data(folders, 'test', settings, size)
     temperature = temperature_of(validation.logits(network), validation.truth)
     result = examination_of(tested, settings).judge(network, temperature)
     cost = count(network)

@@ -6,20 +6,30 @@ import pytest
 pytest.importorskip('cv2')
 pytest.importorskip('h5py')
 pytest.importorskip('numba')
+pytest.importorskip('pytorch_lightning')
+
+from fabricated import write_set
 
 from cs3d_ros.events import EventBatch, FrameSettings, SquareAccumulator
 from cs3d_ros.face.align import FaceSquare
-from training.data.clips import DataError
+from training.augment import Variation
+from training.data.clips import ClipSet, DataError
 from training.data.plan import SetPlan
-from training.data.studio import world_version
+from training.data.studio import Studio, world_version
+from training.dataset import Window
+from training.experiments.grey import GreySet, picture_path
 from training.experiments.grey_camera import (
     DARK_NOISE_E,
     FULL_WELL_E,
+    GreyClip,
     cut_again,
     cut_out,
     expose,
+    film,
+    pack,
     plan_of,
 )
+from training.targets import UNCHANGED
 
 
 def write_about(folder, **changes):
@@ -35,6 +45,67 @@ def write_about(folder, **changes):
     }
     (folder / 'set.json').write_text(json.dumps(about))
     return plan
+
+
+@pytest.fixture
+def grey(tmp_path):
+    """Return a set of dots whose pictures tell in grey which period they show."""
+    source = write_set(tmp_path / 'dots')
+    folder = tmp_path / 'grey'
+    folder.mkdir()
+    for entry in ClipSet(source).entries:
+        pictures = np.zeros((84, 40, 40), np.uint8)
+        pictures += np.arange(84, dtype=np.uint8)[:, None, None]
+        pictures[:, :, 20:] += 100
+        squares = np.tile(np.float32([80, 80, 200]), (84, 1))
+        content = pack(GreyClip(pictures, squares))
+        picture_path(folder, entry['index']).write_bytes(content)
+    return GreySet(folder, source, 'test', settings=FrameSettings(24))
+
+
+def test_window_of_pictures_shows_the_periods_of_that_of_events(grey):
+    period_ns = grey.settings.period_ns
+    window = Window(grey.clips[0], 40 * period_ns, UNCHANGED)
+    frames = grey.cut(window)
+    assert frames.shape == (16, 24, 24)
+    np.testing.assert_array_equal(frames[:, 12, 2], np.arange(24, 40))
+    np.testing.assert_array_equal(frames[:, 12, 21], np.arange(124, 140))
+
+
+def test_window_that_begins_before_its_clip_is_black_there(grey):
+    frames = grey.cut(Window(grey.clips[0], 4 * grey.settings.period_ns, UNCHANGED))
+    assert not frames[:12].any()
+    np.testing.assert_array_equal(frames[12:, 12, 2], np.arange(4))
+
+
+def test_mirrored_window_is_mirrored(grey):
+    window = Window(grey.clips[0], 40 * grey.settings.period_ns, UNCHANGED)
+    mirrored = grey.cut(window, Variation(mirror=True))
+    np.testing.assert_array_equal(mirrored, grey.cut(window)[:, :, ::-1])
+
+
+def test_batches_of_pictures_are_those_that_networks_learn_from(grey):
+    examples = grey.batch(9, np.random.default_rng(1))
+    assert examples.frames.shape == (9, 16, 24, 24)
+    assert set(examples.changing[:, 0]) == set(range(UNCHANGED + 1))
+
+
+def test_clip_that_was_not_filmed_is_told(tmp_path):
+    source = write_set(tmp_path / 'dots')
+    with pytest.raises(DataError, match='holds no grey clip'):
+        GreySet(tmp_path, source, 'test')
+
+
+def test_scene_that_is_filmed_again_is_that_of_the_events(shared_data):
+    studio = Studio(SetPlan(seed=1, width=96, height=96), shared_data)
+    recorded, seen = studio.make(0), film(studio, 0)
+    boxes = recorded.truth.box
+    assert len(seen.pictures) == len(boxes) // 2
+    middles = (boxes[::2, :2] + boxes[::2, 2:] / 2 + boxes[1::2, :2] + boxes[1::2, 2:] / 2) / 2
+    np.testing.assert_allclose(seen.squares[:, :2], middles[: len(seen.squares)], atol=0.01)
+    assert seen.pictures.std() > 10
+    again = film(studio, 0)
+    np.testing.assert_array_equal(again.pictures, seen.pictures)
 
 
 def test_plan_is_read_back_from_what_a_set_tells(tmp_path):

@@ -3,15 +3,16 @@ import json
 import numpy as np
 import pytest
 
-cv2 = pytest.importorskip('cv2')
+pytest.importorskip('cv2')
 pytest.importorskip('h5py')
 pytest.importorskip('numba')
 
+import cv2
+from fabricated import make_clip
 from inference.tiny_onnx import METADATA, write_tiny_bundle
 
 from cs3d_ros.inference.emotion import EXPRESSIONS, Emotion
 from training.data.clips import DataError
-from training.dataset import LABELS, UNCHANGED
 from training.experiments.__main__ import main
 from training.experiments.chain import Answer
 from training.experiments.judgement import Heard, judge_clip, judge_heard
@@ -23,6 +24,8 @@ from training.experiments.real_clips import (
     read_clips,
     watch,
 )
+from training.experiments.rendered import as_labelled
+from training.targets import LABELS, UNCHANGED
 
 FPS, WIDTH, HEIGHT = 30, 160, 120
 BOX = [50, 20, 60, 80]
@@ -220,6 +223,26 @@ def test_folder_without_boxes_is_judged_by_the_finder_alone(videos, bundle, tmp_
 def test_folder_without_labels_is_told(bundle, tmp_path):
     with pytest.raises(SystemExit, match='no folder of labelled videos'):
         main(['real', bundle, '--videos', str(tmp_path), '-o', str(tmp_path / 'out')])
+
+
+def test_rendered_clip_is_labelled_as_a_real_one():
+    recorded = make_clip(0, 'test', 'someone', 'happy', np.random.default_rng(0))
+    clip = as_labelled(recorded)
+    assert [change.expression for change in clip.changes] == ['happy', 'neutral']
+    assert [interval.expression for interval in clip.intervals] == ['neutral', 'happy', 'neutral']
+    assert clip.changes[0][:2] == pytest.approx((0.6, 1.0))
+    assert clip.intervals[1][:2] == pytest.approx((1.0, 1.8))
+    assert clip.box(1_000_000_000) == pytest.approx(tuple(recorded.truth.box[60]))
+
+
+def test_rendered_clip_that_begins_in_an_expression_wears_it_from_the_start():
+    recorded = make_clip(0, 'test', 'someone', 'sad', np.random.default_rng(0))
+    segment = recorded.entry['segments'][0]
+    segment.update(onset_start_ns=-900_000_000, apex_start_ns=-500_000_000)
+    clip = as_labelled(recorded)
+    assert clip.intervals[0].expression == 'sad'
+    assert clip.intervals[0].start_s == 0.0
+    assert [change.expression for change in clip.changes] == ['neutral']
 
 
 def test_bundles_of_this_file_answer_the_labels():

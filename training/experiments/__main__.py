@@ -1,11 +1,21 @@
-"""The command line of training.experiments."""
+"""
+Commands that show what the networks are worth: ``python -m training.experiments COMMAND --help``.
+
+Each may be stopped: finished trainings are kept, the same command goes on.
+"""
 
 import argparse
+import os
 from pathlib import Path
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.simulator import PRESETS
-from training.experiments.real import CONDITIONS, run_real
+from training.experiments import real
+from training.experiments.scale import Scale
+from training.settings import PRECISIONS
+
+DOCUMENT = Path('docs/results.md')
+PARTS = ('ladder', 'costs', 'sensitivity', 'light')  # of `paper`, in the order of their worth
 
 
 def say(line):
@@ -13,25 +23,173 @@ def say(line):
     print(line, flush=True)
 
 
+def paper(options):
+    """Train, measure, and write the document of what is there."""
+    from training.experiments.document import write_document
+    from training.experiments.grey import Grey
+    from training.experiments.paper import Paper
+
+    scale = scale_of(options)
+    made = Paper(options.data, options.out, scale, say)
+    for part in options.parts:
+        if part == 'light' and options.grey_clips:
+            grey = Grey(options.data[0], options.out, scale, options.grey_clips, options.workers)
+            made.light(grey.judge)
+        elif part == 'ladder':
+            made.ladder(options.networks)
+        else:
+            getattr(made, part)()
+    write_document(options.out, options.document)
+    say('{} is written'.format(options.document))
+
+
+def cross(options):
+    """Train on each of two sets, test on both."""
+    from training.experiments.paper import cross as train_and_test
+
+    sets = {folder.name: [folder] for folder in (options.a, options.b)}
+    if len(sets) < 2:
+        raise Cs3dError('A and B must have different names, both are {!r}'.format(options.a.name))
+    train_and_test(sets, options.out, scale_of(options), say)
+
+
+def folds(options):
+    """Test every person of a small corpus once."""
+    from training.experiments.folds import cross_validate
+
+    cross_validate(options.data, options.out, scale_of(options), options.folds, say)
+
+
+def ablate(options):
+    """Compare the variants."""
+    from training.experiments.ablate import Ablation
+    from training.experiments.variants import INGREDIENTS, LEARNING, SETTLING, ingredients
+
+    left_out = INGREDIENTS if options.without == ['all'] else options.without
+    variants = LEARNING + SETTLING + ingredients(left_out)
+    if options.variants:
+        known = {variant.name: variant for variant in variants}
+        unknown = [name for name in options.variants if name not in known]
+        if unknown:
+            raise Cs3dError(
+                'there is no variant {}: choose of {}'.format(
+                    ', '.join(map(repr, unknown)), ', '.join(map(repr, known))
+                )
+            )
+        variants = [known[name] for name in options.variants]
+    ablation = Ablation(options.data, options.out, scale_of(options), options.videos, say)
+    ablation.run(variants, options.clips, options.workers)
+
+
+def watch(options):
+    """Let a bundle watch real people."""
+    real.run_real(
+        options.bundle,
+        options.videos,
+        options.out,
+        options.presets,
+        options.background_activity,
+        say,
+    )
+
+
+def scale_of(options) -> Scale:
+    """Return how large the experiment is to be."""
+    return Scale(**{name: getattr(options, name) for name in Scale._fields})
+
+
+def _seeds(text):
+    seeds = tuple(int(word) for word in text.split(','))
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError('seeds must differ, got {}'.format(text))
+    return seeds
+
+
+def _add_scale(parser):
+    s = Scale()
+    group = parser.add_argument_group('scale', 'the same for all trainings')
+    group.add_argument('--width', type=float, default=s.width, help='of all networks')
+    group.add_argument('--seeds', type=_seeds, default=s.seeds, metavar='1,2,3')
+    group.add_argument('--epochs', type=int, default=s.epochs)
+    group.add_argument('--examples-per-epoch', type=int, default=s.examples_per_epoch)
+    group.add_argument(
+        '--minutes', type=float, default=s.minutes, help='at most, of each training; 0: no limit'
+    )
+    group.add_argument('--threads', type=int, default=s.threads)
+    group.add_argument('--loaders', type=int, default=s.loaders)
+    group.add_argument('--precision', choices=sorted(PRECISIONS), default=s.precision)
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
-    p = argparse.ArgumentParser(prog='python -m training.experiments')
+    p = argparse.ArgumentParser(
+        prog='python -m training.experiments',
+        description=__doc__,
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+    )
     commands = p.add_subparsers(dest='command', required=True)
-    real = commands.add_parser('real', help='the robot before videos of real people')
-    real.add_argument('bundle', type=Path)
-    real.add_argument('--videos', type=Path, required=True, metavar='FOLDER')
-    real.add_argument('-o', '--out', type=Path, required=True, metavar='DIR')
-    real.add_argument('--presets', nargs='+', choices=list(PRESETS), default=CONDITIONS)
-    real.add_argument(
+
+    c = commands.add_parser('paper', help='the ladder, its peers, their costs; docs/results.md')
+    c.add_argument('data', type=Path, nargs='+', help='folders made by training.synthesize')
+    c.add_argument('--out', type=Path, required=True, help='of trainings and results')
+    c.add_argument('--parts', nargs='*', choices=PARTS, default=PARTS, help='none: document only')
+    c.add_argument('--networks', nargs='+', metavar='NAME', help='rows of the ladder; all')
+    c.add_argument('--document', type=Path, default=DOCUMENT)
+    c.add_argument(
+        '--grey-clips',
+        type=int,
+        default=0,
+        metavar='N',
+        help='scenes drawn again for the grey camera, of which 7 in 10 train it; 0: none',
+    )
+    c.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that draw')
+    _add_scale(c)
+    c.set_defaults(action=paper)
+
+    c = commands.add_parser('cross', help='train on one set, test on another, both ways')
+    c.add_argument('a', type=Path)
+    c.add_argument('b', type=Path)
+    c.add_argument('--out', type=Path, required=True)
+    _add_scale(c)
+    c.set_defaults(action=cross)
+
+    c = commands.add_parser('folds', help='every person of a small corpus is tested once')
+    c.add_argument('data', type=Path, nargs='+')
+    c.add_argument('--out', type=Path, required=True)
+    c.add_argument('--folds', type=int, default=5)
+    _add_scale(c)
+    c.set_defaults(action=folds)
+
+    c = commands.add_parser('ablate', help='what each ingredient brings')
+    c.add_argument('data', type=Path)
+    c.add_argument('--out', type=Path, required=True)
+    c.add_argument('--videos', type=Path, help='labelled videos of real people')
+    c.add_argument('--variants', nargs='+', metavar='NAME', help='all by default')
+    c.add_argument(
+        '--without',
+        nargs='+',
+        default=(),
+        metavar='INGREDIENT',
+        help='parts of the rendered world to leave out, one at a time; all: each of them',
+    )
+    c.add_argument('--clips', type=int, default=700, help='of the sets without an ingredient')
+    c.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that draw')
+    _add_scale(c)
+    c.set_defaults(action=ablate)
+
+    c = commands.add_parser('real', help="the robot's chain before videos of real people")
+    c.add_argument('bundle', type=Path)
+    c.add_argument('--videos', type=Path, required=True, metavar='FOLDER')
+    c.add_argument('-o', '--out', type=Path, required=True, metavar='DIR')
+    c.add_argument('--presets', nargs='+', choices=list(PRESETS), default=real.CONDITIONS)
+    c.add_argument(
         '--background-activity',
         type=float,
         default=0.0,
         metavar='MS',
         help='leave out events without a neighbour within so long, as `cs3d run` does',
     )
-    real.set_defaults(
-        action=lambda a: run_real(a.bundle, a.videos, a.out, a.presets, a.background_activity, say)
-    )
+    c.set_defaults(action=watch)
     return p
 
 
@@ -42,6 +200,8 @@ def main(arguments=None):
         options.action(options)
     except Cs3dError as error:
         raise SystemExit('error: {}'.format(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command goes on from here') from None
 
 
 if __name__ == '__main__':

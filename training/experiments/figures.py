@@ -8,6 +8,8 @@ from matplotlib.figure import Figure
 
 from cs3d_ros.files import whole_file
 from training.data.clips import DataError
+from training.data.world import CONDITIONS
+from training.experiments.statistics import mean_95
 
 # of the expressions in the order of EXPRESSIONS: a grey for neutral, then distinct hues
 COLOURS = ('#777777', '#2a9d4a', '#f0a202', '#d62839', '#7a4fbf', '#1f77b4', '#e377c2')
@@ -48,7 +50,8 @@ def draw_real(path: Path, clip, panels: dict, classes) -> None:
         axes[-1, column].set_xlabel('time, s')
     axes[-1, 0].set_ylabel('M events/s')
     handles, labels = axes[0, 0].get_legend_handles_labels()
-    figure.legend(handles, labels, loc='outside right center', frameon=False)
+    title = 'thick: settled\nthin: the network\nshaded: no face\n'
+    figure.legend(handles, labels, loc='outside right center', frameon=False, title=title)
     figure.suptitle(clip.name)
     save(figure, path)
 
@@ -103,3 +106,58 @@ def save(figure, path: Path) -> None:
     FigureCanvasAgg(figure)
     with whole_file(str(path), 'wb', DataError) as file:
         figure.savefig(file, dpi=100, format='png')
+
+
+def draw_sensitivity(path: Path, result: dict) -> None:
+    """Write the heat map of accuracy over theta and beta; crosses are trainings that broke off."""
+    thetas, betas = result['thetas'], result['betas']
+    grid = np.full((len(thetas), len(betas)), np.nan)
+    size = 1.6 + 0.9 * len(betas), 1.4 + 0.7 * len(thetas)
+    figure = Figure(figsize=size, layout='constrained')
+    axes = figure.subplots()
+    for cell in result['cells']:
+        row, column = thetas.index(cell['theta']), betas.index(cell['beta'])
+        if cell.get('failed'):
+            axes.text(column, row, '×', ha='center', va='center', color='black', fontsize=16)
+        else:
+            grid[row, column] = 100 * cell['accuracy']
+    image = axes.imshow(grid, origin='lower', aspect='auto', cmap='viridis')
+    middle = (np.nanmin(grid) + np.nanmax(grid)) / 2 if np.isfinite(grid).any() else 0
+    for (row, column), value in np.ndenumerate(grid):
+        if np.isfinite(value):
+            ink = 'black' if value > middle else 'white'
+            axes.text(column, row, '{:.0f}'.format(value), ha='center', va='center', color=ink)
+    axes.set_xticks(range(len(betas)), ['{:g}'.format(beta) for beta in betas])
+    axes.set_yticks(range(len(thetas)), ['{:g}'.format(theta) for theta in thetas])
+    axes.set_xlabel('β, steepness of the surrogate gradient')
+    axes.set_ylabel('θ, threshold')
+    figure.colorbar(image, label='accuracy, %')
+    save(figure, path)
+
+
+def draw_light(path: Path, result: dict) -> None:
+    """Write accuracy over light, of events and of grey frames, with 95 % intervals."""
+    figure = Figure(figsize=(6, 3.6), layout='constrained')
+    axes = figure.subplots()
+    for kind, colour, name in (
+        ('events', '#2a9d4a', 'events'),
+        ('grey', '#777777', 'grey frames of the same scenes'),
+    ):
+        levels = [c for c in result['levels'] if result[kind].get(c)]
+        means = [mean_95([100 * value for value in result[kind][c]]) for c in levels]
+        if not means:
+            continue
+        axes.errorbar(
+            [CONDITIONS[condition].light for condition in levels],
+            [mean.value for mean in means],
+            yerr=[mean.half_width or 0.0 for mean in means],
+            color=colour,
+            label=name,
+            marker='o',
+            capsize=3,
+        )
+    axes.set_xscale('log')
+    axes.set_xlabel('light, of a well lit room')
+    axes.set_ylabel('accuracy, %')
+    axes.legend(frameon=False)
+    save(figure, path)

@@ -9,8 +9,8 @@ from typing import NamedTuple
 import numpy as np
 
 from cs3d_ros.inference.emotion import NEUTRAL
-from training.dataset import CLIP_FRAMES, LABELS, UNCHANGED, label_of
 from training.experiments.statistics import auc
+from training.targets import CLIP_FRAMES, LABELS, UNCHANGED, label_of
 
 LOUD = 0.5  # confidence above which a wrong answer is a loud one
 FOUND_S = 0.7  # from the beginning of an onset until its expression is to be named
@@ -182,9 +182,7 @@ def judge_heard(heard: Heard) -> dict:
     return {
         'right': {LABELS[k]: int((answer[truth == k] == k).sum()) for k in shown},
         'of': {LABELS[k]: int((truth == k).sum()) for k in shown},
-        'auc': {
-            LABELS[k]: auc(estimates[:, k], truth == k) for k in shown if k < estimates.shape[1]
-        },
+        'auc': {LABELS[k]: auc(estimates[:, k], truth == k) for k in shown if k < UNCHANGED},
         'loud': int((estimates[calm][:, emotions] > LOUD).any(1).sum()),
         'calm': int(calm.sum()),
     }

@@ -1,6 +1,5 @@
 """How a bundle does on videos of real people, through the robot's own chain."""
 
-import json
 from pathlib import Path
 from typing import NamedTuple
 
@@ -21,6 +20,7 @@ from training.experiments.judgement import (
     together,
 )
 from training.experiments.real_clips import read_clips, watch
+from training.experiments.results import write_result
 
 CONDITIONS = ('clean', 'noisy', 'low_light')  # presets of the pixel model
 FINDER, BOXES = 'finder', 'true boxes'
@@ -65,13 +65,13 @@ def run_real(
     cleaning = CleaningSettings(background_activity_ns=round(1e6 * background_ms))
     rows, heard = [], {setting: [] for setting in settings}
     for clip in clips:
-        panels = {}
+        panels, picture = {}, clip.name.replace('/', '-').rsplit('.', 1)[0] + '.png'
         for setting, frames in watched(clip, engine.bundle, settings, cleaning):
             answers = panels[setting] = answers_to(frames, engine)
             verdict = judge_clip(clip, answers, engine.bundle.classes)
             heard[setting].append(heard_of(clip, answers, engine.bundle))
-            rows.append({**setting._asdict(), **row_of(clip, frames, verdict)})
-        picture = clip.name.replace('/', '-').rsplit('.', 1)[0] + '.png'
+            row = row_of(clip, frames, verdict)
+            rows.append({**setting._asdict(), 'picture': picture, **row})
         draw_real(out / picture, clip, panels, engine.bundle.classes)
         say('{}: {}'.format(clip.name, picture))
     report = {
@@ -85,7 +85,7 @@ def run_real(
             for s in settings
         ],
     }
-    write_whole(out / 'real.json', (json.dumps(report, indent=1) + '\n').encode())
+    report = write_result(out, 'real', report)
     write_whole(out / 'real.md', described(report).encode())
     return report
 

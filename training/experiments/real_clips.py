@@ -12,7 +12,7 @@ from cs3d_ros.inference import EXPRESSIONS
 from cs3d_ros.inference.emotion import NEUTRAL
 from cs3d_ros.simulator import PRESETS, FrameSource, Video, simulate_frames
 from training.data.clips import DataError
-from training.dataset import Transition
+from training.targets import Transition
 
 OTHER = 'other'  # a label of what no class of the networks names; it is not judged
 HELD_S = 1.2  # a clip's last frame stands so long, in which a smile that has gone may be let go

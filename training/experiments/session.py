@@ -4,9 +4,8 @@ from pathlib import Path
 
 import numpy as np
 
-from cs3d_ros.inference.bundle import open_session
+from cs3d_ros.inference.bundle import NEXT, open_session
 
-NEXT = 'next_'  # before the name of a state tensor, on its way out
 THREADS = 2
 EVENTS_PER_CELL = 0.15  # hit cells of a period: 14 % rendered, 24 % real, on 56 x 56 cells
 

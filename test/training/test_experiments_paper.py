@@ -1,0 +1,266 @@
+import json
+from dataclasses import replace
+
+import numpy as np
+import pytest
+
+pytest.importorskip('torch')
+pytest.importorskip('pytorch_lightning')
+pytest.importorskip('h5py')
+pytest.importorskip('numba')
+
+from fabricated import write_set
+
+from training.checkpoints import DivergedError, TrainingError
+from training.data.clips import DataError
+from training.experiments import campaign, paper
+from training.experiments.__main__ import main
+from training.experiments.ablate import Ablation
+from training.experiments.campaign import Run, finish, training_of
+from training.experiments.candidates import HARD, FromBaseline, score
+from training.experiments.examine import Examiner
+from training.experiments.folds import parts_of, split_of
+from training.experiments.paper import CS3D, Paper, entries, folder_name
+from training.experiments.scale import Scale
+from training.experiments.sections import C3D, STREAM
+from training.experiments.variants import LEARNING, SETTLING, Variant, ingredients
+from training.experiments.views import write_view
+from training.models import LADDER
+from training.settings import TrainSettings
+from training.train import defaults_of
+
+TINY = Scale(1 / 64, (1,), 1, 8, threads=1, precision='fp32')
+SCALE = (
+    '--width 0.015625 --seeds 1 --epochs 1 --examples-per-epoch 8 --threads 1 --precision fp32'
+).split()
+SIZE = 48  # px, of frames: small, so that trainings last no time
+
+
+@pytest.fixture(autouse=True, scope='module')
+def small():
+    """Let all networks see small frames, a few at a time."""
+    with pytest.MonkeyPatch.context() as patch:
+        table = {name: (net, {**own, 'size': SIZE}) for name, (net, own) in paper.TABLE.items()}
+        patch.setattr(paper, 'TABLE', table)
+        own = {name: replace(defaults_of(name), batch=4) for name in ('cs3d', 'stream')}
+        patch.setattr(campaign, 'defaults_of', own.__getitem__)
+        yield
+
+
+@pytest.fixture(scope='module')
+def source(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp('sets') / 'dots')
+
+
+@pytest.fixture(scope='module')
+def hard(source, tmp_path_factory):
+    """Return the set with its clips spread over two conditions."""
+    return write_view(
+        tmp_path_factory.mktemp('hard') / 'dots',
+        [source],
+        lambda e: {**e, 'condition': ('standard', 'pose')[e['index'] % 2]},
+    )
+
+
+@pytest.fixture(scope='module')
+def trained(hard, tmp_path_factory):
+    """Return a tiny network that was trained on the set, and its folder."""
+    out = tmp_path_factory.mktemp('out')
+    return finish(tiny_run(hard), out, say=lambda line: None)
+
+
+def tiny_run(source, **network_settings):
+    settings = {'width': TINY.width, 'head': 'gap', 'size': SIZE, **network_settings}
+    return Run('try/cs3d', 'cs3d', settings, training_of(TINY, 'cs3d', 1), (source,))
+
+
+def test_finished_training_is_kept_and_not_repeated(trained, hard, monkeypatch):
+    monkeypatch.setattr(campaign, 'train', lambda *_, **__: pytest.fail('trained again'))
+    again = finish(tiny_run(hard), trained.folder.parents[3], say=lambda line: None)
+    assert again.report == trained.report
+    assert again.checkpoint.exists()
+
+
+def test_training_with_other_settings_does_not_take_its_place(trained, hard):
+    with pytest.raises(DataError, match='another network_settings'):
+        finish(tiny_run(hard, theta=0.5), trained.folder.parents[3])
+
+
+def test_training_that_diverges_is_a_result(hard, tmp_path, monkeypatch):
+    def diverge(*_, **__):
+        raise DivergedError('the loss became nan')
+
+    monkeypatch.setattr(campaign, 'train', diverge)
+    lines = []
+    for _ in range(2):
+        found = finish(tiny_run(hard), tmp_path, lines.append)
+        assert found.failed == 'the loss became nan'
+    assert len([line for line in lines if 'broke off' in line]) == 1
+
+
+def test_network_that_cannot_be_is_told(hard, tmp_path):
+    with pytest.raises(TrainingError, match='try/cs3d cannot be trained'):
+        finish(tiny_run(hard, width=9.0), tmp_path)
+
+
+def test_epochs_of_sequences_hold_fewer_of_them():
+    scale = Scale(examples_per_epoch=1024, seeds=(7,))
+    windows, sequences = (training_of(scale, name, 7) for name in ('cs3d', 'stream'))
+    assert windows.examples_per_epoch == 1024
+    assert sequences.examples_per_epoch * TrainSettings().examples_per_epoch == pytest.approx(
+        1024 * training_of(Scale(), 'stream', 1).examples_per_epoch
+    )
+    assert sequences.seed == 7
+
+
+def test_conditions_are_judged_apart_and_together(trained, hard, tmp_path):
+    examiner = Examiner([hard], tmp_path)
+    assert examiner.conditions == ['pose', 'standard']
+    answers = examiner.answers(trained)
+    found = examiner.summary(trained)
+    for name, (truth, answer) in answers.items():
+        assert len(truth) == 12  # onset and offset of six expressions
+        assert found['conditions'][name] == np.mean(truth == answer)
+    truth, answer = examiner.expressions(trained)
+    assert found['all']['trials'] == 24
+    assert found['all']['accuracy'] == np.mean(truth == answer)
+    assert found['standard']['accuracy'] == found['conditions']['standard']
+    assert found['hard'] is None  # of the four conditions one is there
+    assert all(0 <= share <= 1 for share in found['silent'].values())
+
+
+def test_answers_are_kept_beside_the_checkpoint(trained, hard, tmp_path, monkeypatch):
+    before = Examiner([hard], tmp_path / 'a').answers(trained)
+    monkeypatch.setattr(
+        'training.experiments.examine.load', lambda path: pytest.fail('asked again')
+    )
+    after = Examiner([hard], tmp_path / 'b').answers(trained)
+    np.testing.assert_array_equal(before['pose'], after['pose'])
+
+
+def test_ladder_has_the_steps_of_the_paper_in_order():
+    names = [entry.name for entry in entries()]
+    assert names[:4] == list(LADDER)[:4]
+    assert {C3D, CS3D, STREAM} <= set(names)
+
+
+def test_paper_writes_what_it_ran_and_names_what_it_did_not(hard, tmp_path):
+    document = tmp_path / 'results.md'
+    main(
+        ['paper', str(hard), '--out', str(tmp_path / 'out'), '--parts', 'ladder', 'light']
+        + ['--networks', CS3D, STREAM, '--document', str(document), *SCALE]
+    )
+    text = document.read_text()
+    assert '| + attention |' in text
+    assert '| {} |'.format(STREAM) in text
+    assert 'less `+ attention`, same seeds' in text
+    assert '| standard | 1 |' in text
+    assert 'Not run yet' in text
+
+
+def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
+    study = Paper([hard], tmp_path, TINY._replace(epochs=4), say=lambda line: None)
+    result = study.sensitivity((0.25,), (4.0, 8.0), share=0.25)
+    assert [cell['beta'] for cell in result['cells']] == [4.0, 8.0]
+    assert all(0 <= cell['accuracy'] <= 1 for cell in result['cells'])
+    kept = json.loads(
+        (tmp_path / 'runs/sensitivity/theta_0_25_beta_8/seed-1/run.json').read_text()
+    )
+    assert kept['training']['epochs'] == 1
+    assert kept['network_settings']['beta'] == 8.0
+
+
+def test_cross_tests_both_ways(source, tmp_path):
+    other = write_set(tmp_path / 'more', seed=1, suffix='b')
+    main(['cross', str(source), str(other), '--out', str(tmp_path / 'out'), *SCALE])
+    pairs = json.loads((tmp_path / 'out' / 'cross.json').read_text())['pairs']
+    assert [(pair['train'], pair['test']) for pair in pairs] == [
+        ('dots', 'dots'),
+        ('dots', 'more'),
+        ('more', 'dots'),
+        ('more', 'more'),
+    ]
+    assert all(pair['trials'] == 24 for pair in pairs)
+
+
+def test_folds_test_every_person_once(source, tmp_path):
+    main(['folds', str(source), '--out', str(tmp_path), '--folds', '3', *SCALE])
+    result = json.loads((tmp_path / 'folds.json').read_text())
+    tested = [name for fold in result['folds'] for name in fold['identities']]
+    assert sorted(tested) == sorted(set(tested))
+    assert len(tested) == 6
+    assert result['together']['trials'] == 72
+    assert sum(fold['trials'] for fold in result['folds']) == 72
+
+
+def test_folds_share_no_person_between_splits():
+    parts = parts_of(['s{}'.format(k) for k in range(11)], 4)
+    assert sorted(len(part) for part in parts) == [2, 3, 3, 3]
+    splits = {name: split_of(name, parts[1], parts[2]) for part in parts for name in part}
+    assert [sum(s == kind for s in splits.values()) for kind in ('test', 'val')] == [3, 3]
+
+
+def test_more_folds_than_people_are_refused():
+    with pytest.raises(DataError, match='got 2 people'):
+        parts_of(['a', 'b', 'a'], 3)
+
+
+def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
+    ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
+    own = {'size': SIZE}
+    base = LEARNING[0]._replace(network=('cs3d', own))
+    relu = Variant('ReLU for SSN', ('cs3d', {**own, 'ssn': False}))
+    variants = [base, SETTLING[0]._replace(network=base.network), relu]
+    result = ablation.run(variants, clips=10, workers=1)
+    assert [row['name'] for row in result['rows']] == [v.name for v in variants]
+    runs = [row['runs'][0] for row in result['rows']]
+    assert runs[0]['standard'] == runs[1]['standard']  # the same network
+    assert runs[0]['settled']['onsets'] > 0
+    assert runs[0]['real'] is None
+    assert sorted(path.name for path in (tmp_path / 'runs/ablation').iterdir()) == [
+        'relu_for_ssn',
+        'windows',
+    ]
+
+
+def test_unknown_variant_is_told(hard, tmp_path):
+    with pytest.raises(SystemExit, match="no variant 'magic'"):
+        main(['ablate', str(hard), '--out', str(tmp_path), '--variants', 'magic', *SCALE])
+
+
+def test_variants_have_names_of_their_own():
+    variants = LEARNING + SETTLING + ingredients(['hands', 'fringe'])
+    assert len({folder_name(v.name) for v in variants}) == len(variants)
+    assert variants[0].changes == 'nothing'
+    assert ingredients(['hands'])[1].changes == 'learnt without hands'
+
+
+def test_score_is_less_for_loud_networks():
+    assert score(0.6, {'loud_share': 0.1}) == pytest.approx(0.5)
+    assert score(0.6, {'loud_share': None}) is None
+    assert score(None, {'loud_share': 0.1}) is None
+    assert len(set(HARD)) == 4
+
+
+class Constant:
+    """An engine that answers in a row what it was given."""
+
+    class bundle:  # noqa: N801
+        classes, unchanged = ('neutral', 'happy'), True
+
+    def __init__(self, answers):
+        self._answers = iter(answers)
+
+    def run(self, frames, state=()):
+        return np.array(next(self._answers)), state
+
+
+def test_baseline_discounts_what_a_neutral_face_already_brings():
+    engine = FromBaseline(Constant([[0.1, 0.6, 0.3]] * 8 + [[0.1, 0.7, 0.2]]))
+    for _ in range(8):
+        before, _ = engine.run(None)
+    after, _ = engine.run(None)
+    assert before[1] == pytest.approx(1 / 3 / (0.1 + 1 / 3 + 0.3), abs=1e-6)
+    assert after.sum() == pytest.approx(1.0)
+    assert after[1] < 0.7
+    assert after[1] > before[1]

@@ -1,0 +1,99 @@
+"""What each ingredient of data, learning and settling brings, on strangers and on real people."""
+
+from pathlib import Path
+
+from training.experiments.campaign import Run, finish, training_of
+from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
+from training.experiments.examine import Examiner
+from training.experiments.grey_camera import plan_of
+from training.experiments.paper import folder_name
+from training.experiments.results import write_result
+from training.experiments.variants import BASE, Variant
+from training.experiments.views import write_view
+from training.synthesize import local_workers, synthesize
+
+
+class Ablation:
+    """
+    The variants of a data set, each trained and judged once per seed.
+
+    Parameters
+    ----------
+    data : Path
+        A set of training.synthesize.
+    out : Path
+        Of trainings, bundles, sets without ingredients and the result, ``ablation.json``.
+    scale : Scale
+    videos : Path, optional
+        Labelled videos of real people.
+    say : callable
+    """
+
+    def __init__(self, data: Path, out: Path, scale, videos: Path | None = None, say=print):
+        self.data, self.out, self.scale, self.say = Path(data), Path(out), scale, say
+        self._watched = watch_all(videos) if videos else []
+        self._strangers = strangers(self.data)
+        self._examiner = Examiner([self.data], self.out / 'views')
+
+    def run(self, variants, clips: int, workers: int) -> dict:
+        """
+        Return the result of the variants, which is also written after each of them.
+
+        Parameters
+        ----------
+        variants : sequence of Variant
+        clips : int
+            Of the sets from which an ingredient is left out, and of their base.
+        workers : int
+            Processes that make those sets.
+        """
+        rows = []
+        for variant in variants:
+            source = self._source(variant, clips, workers)
+            runs = [self._judged(variant, source, seed) for seed in self.scale.seeds]
+            rows.append({'name': variant.name, 'changes': variant.changes, 'runs': runs})
+            result = {'rule': RULE, 'rows': rows}
+            result = write_result(self.out, 'ablation', result, self.scale.note())
+        return result
+
+    def _source(self, variant: Variant, clips, workers) -> Path:
+        """Return the folder that a variant learns from."""
+        if variant.same_data:
+            return self.data
+        if not variant.without:
+            return write_view(
+                self.out / 'sets' / 'first-{}'.format(clips),
+                [self.data],
+                lambda entry: entry if entry['index'] < clips else None,
+            )
+        folder = self.out / 'sets' / 'without-{}-{}'.format('-'.join(variant.without), clips)
+        plan = plan_of(self.data)._replace(without=tuple(sorted(variant.without)))
+        synthesize(plan, folder, clips, local_workers(workers))
+        return folder
+
+    def _judged(self, variant, source, seed):
+        name = variant.name if variant.trains else BASE
+        network, settings = variant.network
+        run = Run(
+            'ablation/' + folder_name(name),
+            network,
+            {'head': 'gap', **settings} if network == 'cs3d' else settings,
+            training_of(self.scale, network, seed, variant.training),
+            (source,),
+        )
+        run = run._replace(network_settings={**run.network_settings, 'width': self.scale.width})
+        trained = finish(run, self.out, self.say)
+        if trained.failed:
+            return {'seed': seed, 'failed': trained.failed}
+        summary = self._examiner.summary(trained)
+        standard, hard = summary['standard']['accuracy'], summary['hard']
+        bundle, way = self._examiner.bundle(trained), (variant.settling, variant.baseline)
+        real = settled_on(bundle, self._watched, *way) if self._watched else None
+        return {
+            'seed': seed,
+            'standard': standard,
+            'hard': hard,
+            'settled': settled_on(bundle, self._strangers, *way) if self._strangers else None,
+            'real': real,
+            'score': score(hard, real),
+        }

@@ -1,0 +1,132 @@
+"""Trainings under one folder: each is done once, resumes where it was stopped, and is kept."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import NamedTuple
+
+from training.checkpoints import DivergedError, TrainingError
+from training.data.clips import DataError, write_whole
+from training.experiments.scale import Scale
+from training.settings import TrainSettings
+from training.train import data_of, defaults_of, new_network, train
+
+CHECKPOINT = 'best.pt'
+
+
+class Run(NamedTuple):
+    """One training: what learns from what, and how."""
+
+    name: str  # of its folder: 'ladder/C3D'
+    network: str  # as training.models.build takes it
+    network_settings: dict
+    training: TrainSettings
+    data: tuple  # folders
+
+    def described(self) -> dict:
+        """Return all that decides its outcome, in JSON's types."""
+        return {
+            'network': self.network,
+            'network_settings': self.network_settings,
+            'training': self.training.as_dict(),
+            'data': [str(Path(folder).resolve()) for folder in self.data],
+        }
+
+
+class Trained(NamedTuple):
+    """How a training ended."""
+
+    run: Run
+    folder: Path
+    report: dict | None  # of training.train
+    failed: str | None  # why it broke off
+
+    @property
+    def checkpoint(self) -> Path:
+        """Path of what it learnt."""
+        return self.folder / CHECKPOINT
+
+
+def training_of(scale: Scale, network: str, seed: int, changes: dict | None = None):
+    """
+    Return the settings of one training: those of its network, at the scale of the experiment.
+
+    Where a network learns from sequences, an epoch has as many fewer of them as training.train
+    would have by default, so that every network is shown about as many frames.
+    """
+    own = defaults_of(network)
+    share = own.examples_per_epoch / TrainSettings().examples_per_epoch
+    common = {
+        'epochs': scale.epochs,
+        'examples_per_epoch': max(1, round(share * scale.examples_per_epoch)),
+        'time_limit_min': scale.minutes,
+        'seed': seed,
+        'threads': scale.threads,
+        'loaders': scale.loaders,
+        'precision': scale.precision,
+    }
+    return replace(own, **{**common, **(changes or {})})
+
+
+def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:
+    """
+    Train, unless that was done; go on where an earlier call was stopped.
+
+    A training that diverges is a result, too, and is not tried again.
+
+    Parameters
+    ----------
+    run : Run
+    out : Path
+    say : callable
+    open_data : callable
+        What opens the splits, as training.train takes it.
+
+    Raises
+    ------
+    DataError
+        If the folder holds a training with other settings, or cannot be written.
+    TrainingError
+        If there is no such network.
+    """
+    folder = Path(out) / 'runs' / run.name / 'seed-{}'.format(run.training.seed)
+    _claim(folder / 'run.json', run)
+    ended = folder / 'ended.json'
+    if not ended.exists():
+        say('{}, seed {}'.format(run.name, run.training.seed))
+        outcome = {'report': None, 'failed': None}
+        network = _network(run)
+        try:
+            outcome['report'] = train(
+                list(run.data), folder, network, run.training, say, open_data=open_data
+            )
+        except DivergedError as error:
+            outcome['failed'] = str(error)
+            say('broke off: {}'.format(error))
+        write_whole(ended, (json.dumps(outcome, indent=1) + '\n').encode())
+    return Trained(run, folder, **json.loads(ended.read_text()))
+
+
+def _network(run):
+    try:
+        return new_network(run.network, run.training, **run.network_settings)
+    except ValueError as error:
+        raise TrainingError('{} cannot be trained: {}'.format(run.name, error)) from error
+
+
+def _claim(path, run):
+    wanted = run.described()
+    if path.exists():
+        found = json.loads(path.read_text())
+        if found != wanted:
+            differs = sorted(key for key in wanted if found.get(key) != wanted[key])
+            raise DataError(
+                '{} holds a training with another {}: take another --out, or delete the '
+                'folder'.format(path.parent, ', '.join(differs))
+            )
+        return
+    try:
+        path.parent.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError('{} cannot be made: {}'.format(path.parent, error)) from error
+    write_whole(path, (json.dumps(wanted, indent=1) + '\n').encode())

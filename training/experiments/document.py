@@ -1,0 +1,95 @@
+"""Puts docs/results.md together from the JSONs of the runs; what was not run is named as such."""
+
+from pathlib import Path
+from typing import Callable, NamedTuple
+
+from training.data.clips import DataError, write_whole
+from training.experiments import sections
+from training.experiments.results import read_result
+
+COMMAND = 'python -m training.experiments '
+PAPER = COMMAND + 'paper DATA --out DIR --parts '
+MISSING = '*Not run yet: `{}`.*\n'
+
+
+class Part(NamedTuple):
+    """One question."""
+
+    title: str
+    command: str  # that answers it
+    render: Callable  # takes the result and the folder for figures, returns Markdown
+
+
+PARTS = {
+    'ladder': Part(
+        'The ladder, and what else reads the same input', PAPER + 'ladder', sections.ladder
+    ),
+    'costs': Part('What it costs', PAPER + 'costs', sections.costs),
+    'sensitivity': Part(
+        'Threshold and steepness of the neuron', PAPER + 'sensitivity', sections.sensitivity
+    ),
+    'light': Part('In poor light', PAPER + 'light --grey-clips N', sections.light),
+    'cross': Part('Across sets', COMMAND + 'cross A B --out DIR', sections.cross),
+    'folds': Part(
+        'Small corpora, every person tested once',
+        COMMAND + 'folds CORPUS --out DIR',
+        sections.folds,
+    ),
+    'ablation': Part(
+        'What each ingredient brings', COMMAND + 'ablate DATA --out DIR', sections.ablation
+    ),
+    'real': Part(
+        'On real people',
+        COMMAND + 'real BUNDLE --videos FOLDER -o DIR/real/NAME',
+        sections.real_people,
+    ),
+}
+
+
+def read_results(out: Path) -> dict:
+    """
+    Return the results that a folder holds, by part.
+
+    Raises
+    ------
+    DataError
+        If a file in it is none of ours.
+    """
+    results = {name: read_result(out, name) for name in PARTS if name != 'real'}
+    reports = sorted(Path(out).glob('real/*/real.json'))
+    if reports:
+        bundles = [(path.parent, read_result(path.parent, 'real')) for path in reports]
+        results['real'] = {'bundles': bundles, **bundles[0][1]}
+    return {name: result for name, result in results.items() if result}
+
+
+def write_document(out: Path, document: Path) -> None:
+    """Write the document and its figures, which lie beside it in a folder of its name."""
+    results = read_results(out)
+    pictures = document.with_suffix('')
+    try:
+        pictures.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError('{} cannot be made: {}'.format(pictures, error)) from error
+    lines = [HEAD]
+    for name, part in PARTS.items():
+        lines.append('## {}\n'.format(part.title))
+        if name in results:
+            lines += [_origin(results[name]), part.render(results[name], pictures)]
+        else:
+            lines.append(MISSING.format(part.command))
+    write_whole(document, '\n'.join(lines).encode())
+
+
+HEAD = """# What was measured
+
+Written by `python -m training.experiments paper` from the JSONs of its runs; no figure in it was
+typed. Means are over seeds, ± half of the 95 % interval (Student). Accuracy is that of seven
+expressions on clips of rendered people whom neither training nor choice saw: one answer per
+transition, the clip networks to the window that shows it, the streaming one after the same frame.
+"""
+
+
+def _origin(result):
+    about = result['about']
+    return '`{}`{}\n'.format(about['command'], ': ' + about['note'] if about.get('note') else '')

@@ -1,0 +1,159 @@
+"""The same questions to every network, condition by condition, on people that it never saw."""
+
+import hashlib
+import json
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+
+from training.data.clips import ClipSet, DataError, write_whole
+from training.dataset import to_input
+from training.experiments.candidates import HARD
+from training.experiments.views import write_view
+from training.export import export
+from training.metrics import confusion_matrix, scores
+from training.models.counter import activity, count, sparse_energy_j
+from training.targets import UNCHANGED
+from training.train import data_of, examination_of, load, network_of
+
+STANDARD = 'standard'
+CLIPS = 16  # on which is looked how many neurons are silent
+
+
+class Examiner:
+    """
+    Judges trained networks on the test identities of some sets.
+
+    Parameters
+    ----------
+    data : list of paths
+        Sets; the clips of their split ``test`` are asked about.
+    views : Path
+        Folder for views of them, one per condition.
+    open_data : callable
+        What opens a split, as training.train takes it.
+    """
+
+    def __init__(self, data: list, views: Path, open_data=data_of):
+        self._data, self._views, self._open_data = list(data), Path(views), open_data
+        entries = [
+            entry
+            for folder in self._data
+            for entry in ClipSet(folder).entries
+            if entry['split'] == 'test'
+        ]
+        self.conditions = sorted({entry['condition'] for entry in entries})
+        self._mark = _digest([str(Path(folder).resolve()) for folder in self._data], len(entries))
+        self._examinations = {}
+
+    def answers(self, trained) -> dict:
+        """
+        Return (truth, answers), indices into EXPRESSIONS, by condition.
+
+        One per transition that a test clip shows. Conditions with too few clips to show every
+        expression are left out.
+        """
+        found = self._asked(trained)['answers']
+        return {condition: tuple(map(np.array, pair)) for condition, pair in found.items()}
+
+    def _asked(self, trained) -> dict:
+        """Return all that a network was asked, which is kept beside its checkpoint."""
+        path = trained.folder / 'answers-{}.json'.format(self._mark)
+        if not path.exists():
+            network, training = network_of(load(trained.checkpoint)), trained.run.training
+            answers, busy = {}, None
+            for condition in self.conditions:
+                asked = self._examination(condition, training, network.settings.size)
+                if asked is not None:
+                    examination, clips = asked
+                    truth, logits = examination.truth, examination.logits(network).numpy()
+                    shown = truth < UNCHANGED
+                    best = logits[shown, :UNCHANGED].argmax(1)
+                    answers[condition] = [truth[shown].tolist(), best.tolist()]
+                    busy = busy if busy and condition != STANDARD else activity(network, clips)
+            if not answers:
+                raise DataError(
+                    '{}: no condition has test clips of every expression: make more clips'.format(
+                        ', '.join(map(str, self._data))
+                    )
+                )
+            cost = count(network)
+            found = {
+                'answers': answers,
+                'silent': busy.silent,
+                'sparse_energy_mj': 1e3 * sparse_energy_j(cost, busy),
+            }
+            write_whole(path, (json.dumps(found) + '\n').encode())
+        return json.loads(path.read_text())
+
+    def _examination(self, condition, training, size):
+        """Return the questions of a condition, and some clips; None if it has too few."""
+        frames = training.learns, training.answers, training.frame_step
+        key = (condition, *frames, training.background_activity_ms, size)
+        if key not in self._examinations:
+            view = write_view(
+                self._views / condition,
+                self._data,
+                lambda e: e if (e['split'], e['condition']) == ('test', condition) else None,
+            )
+            try:
+                split = self._open_data([view], 'test', replace(training, augment=()), size)
+                some = split.batch(CLIPS, np.random.default_rng(0)).frames
+                found = examination_of(split, training), to_input(some)
+            except DataError:
+                found = None
+            self._examinations[key] = found
+        return self._examinations[key]
+
+    def expressions(self, trained) -> tuple:
+        """Return (truth, answers) of all conditions together."""
+        pairs = self.answers(trained).values()
+        return tuple(np.concatenate(column) for column in zip(*pairs))
+
+    def summary(self, trained) -> dict:
+        """
+        Return the figures of a network.
+
+        Returns
+        -------
+        dict
+            ``standard`` and ``all``: scores over seven expressions, in the standard condition
+            (all, where a set knows none) and in all of them; ``conditions``: accuracies; ``hard``:
+            their mean over the hardest, None if one was not asked about; ``silent``: share of
+            zeros by activation layer, on standard clips; ``sparse_energy_mj``: estimate for
+            hardware that skips them; ``ece``, ``signs``, ``windows_seen`` and ``minutes`` of the
+            training itself.
+        """
+        asked, answers, report = self._asked(trained), self.answers(trained), trained.report
+        accuracy = {name: float((t == a).mean()) for name, (t, a) in answers.items()}
+        everything = _scores(*self.expressions(trained))
+        return {
+            'standard': _scores(*answers[STANDARD]) if STANDARD in answers else everything,
+            'all': everything,
+            'conditions': accuracy,
+            'hard': float(np.mean([accuracy[name] for name in HARD]))
+            if set(HARD) <= set(accuracy)
+            else None,
+            'silent': asked['silent'],
+            'sparse_energy_mj': asked['sparse_energy_mj'],
+            'ece': report['test']['ece'],
+            'signs': report['warnings'],
+            'windows_seen': report['windows_seen'],
+            'minutes': report['elapsed_min'],
+        }
+
+    def bundle(self, trained) -> Path:
+        """Return the bundle of a network, its settling fitted on validation; exported once."""
+        path = trained.folder / 'bundle.onnx'
+        if not path.exists():
+            export(trained.checkpoint, path, trained.run.data)
+        return path
+
+
+def _scores(truth, answers):
+    return scores(confusion_matrix(truth, answers, UNCHANGED))
+
+
+def _digest(*parts):
+    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

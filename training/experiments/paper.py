@@ -1,0 +1,258 @@
+"""The parts of docs/results.md that train or measure the networks of the paper and their peers."""
+
+import tempfile
+from pathlib import Path
+from typing import NamedTuple
+
+import numpy as np
+
+from training.experiments.campaign import Run, finish, training_of
+from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
+from training.experiments.examine import Examiner
+from training.experiments.results import write_result
+from training.experiments.scale import Scale
+from training.experiments.session import event_like
+from training.graph import onnx_model
+from training.models import build
+from training.models.counter import ADDITION_J, MAC_J, TABLE, count
+from training.quantize import quantized
+from training.targets import LABELS
+
+CS3D = '+ attention'
+LIGHT = ('standard', 'low_light_1', 'low_light_2', 'low_light_3')
+CALIBRATION_FRAMES, CALIBRATION_RUNS = 32, 4  # of int8, for its times alone
+THETAS, BETAS = (0.0, 0.1, 0.25, 0.5, 1.0), (1.0, 2.0, 4.0, 8.0, 16.0)
+
+
+class Entry(NamedTuple):
+    """A network of the table."""
+
+    name: str
+    network: str
+    settings: dict
+
+
+def entries() -> list:
+    """Return the ladder and its peers: all of the counter's table but the C3D without norm."""
+    return [
+        Entry(name, network, settings)
+        for name, (network, settings) in TABLE.items()
+        if network != 'c3d'
+    ]
+
+
+def run_of(
+    entry: Entry,
+    data: list,
+    scale: Scale,
+    seed: int,
+    prefix: str = 'ladder',
+    changes: dict | None = None,
+) -> Run:
+    """Return the training of an entry, with changes to the settings of its training."""
+    return Run(
+        '{}/{}'.format(prefix, folder_name(entry.name)),
+        entry.network,
+        {**entry.settings, 'width': scale.width},
+        training_of(scale, entry.network, seed, changes),
+        tuple(data),
+    )
+
+
+def folder_name(name: str) -> str:
+    """Return a name as that of a folder."""
+    return ''.join(c if c.isalnum() else '_' for c in name).strip('_').lower()
+
+
+class Paper:
+    """
+    The experiments on one rendered set.
+
+    Parameters
+    ----------
+    data : list of paths
+        Sets of training.synthesize.
+    out : Path
+        Of trainings and results; what is finished there is kept.
+    scale : Scale
+    say : callable
+    """
+
+    def __init__(self, data: list, out: Path, scale: Scale, say=print):
+        self.data, self.out, self.scale, self.say = data, Path(out), scale, say
+        self._examiner = Examiner(data, self.out / 'views')
+
+    def ladder(self, names=None) -> dict:
+        """Train and judge the networks of the table, or some of them; write ``ladder.json``."""
+        rows = []
+        for entry in entries():
+            if names and entry.name not in names:
+                continue
+            cost = count(build(entry.network, **{**entry.settings, 'width': self.scale.width}))
+            runs = [self._judged(entry, seed) for seed in self.scale.seeds]
+            rows.append(
+                {
+                    'name': entry.name,
+                    'macs': cost.macs,
+                    'parameters': cost.parameters,
+                    'runs': runs,
+                }
+            )
+            result = write_result(self.out, 'ladder', {'rows': rows}, self.scale.note())
+        return result
+
+    def _judged(self, entry, seed):
+        trained = finish(run_of(entry, self.data, self.scale, seed), self.out, self.say)
+        if trained.failed:
+            return {'seed': seed, 'failed': trained.failed}
+        return {'seed': seed, **self._examiner.summary(trained)}
+
+    def costs(self, rounds: int = ROUNDS, energy_s: float = ENERGY_S, widths=None) -> dict:
+        """Measure every network at full widths and at those trained; write ``costs.json``."""
+        by_width = {}
+        for width in widths or dict.fromkeys((1.0, self.scale.width)):
+            self.say('costs at widths x {:g}'.format(width))
+            by_width['{:g}'.format(width)] = costs_at(width, rounds, energy_s)
+        source = (
+            'multiply-adds times {:.1f} pJ, of 32-bit floating point in 45 nm silicon (Horowitz, '
+            'ISSCC 2014), without memory; {:.1f} pJ of it is the addition.'
+        ).format(MAC_J * 1e12, ADDITION_J * 1e12)
+        result = {'machine': machine(), 'widths': by_width, 'energy_source': source}
+        return write_result(self.out, 'costs', result)
+
+    def sensitivity(self, thetas=THETAS, betas=BETAS, share: float = 0.25) -> dict:
+        """
+        Train CS3D over a grid of theta and beta, one seed; write ``sensitivity.json``.
+
+        Each training is a share of those of the ladder.
+        """
+        scale = self.scale._replace(
+            seeds=self.scale.seeds[:1],
+            epochs=max(1, round(share * self.scale.epochs)),
+            minutes=share * self.scale.minutes,
+        )
+        cells = []
+        for theta in thetas:
+            for beta in betas:
+                settings = {**TABLE[CS3D][1], 'theta': theta, 'beta': beta}
+                entry = Entry('theta {:g} beta {:g}'.format(theta, beta), 'cs3d', settings)
+                run = run_of(entry, self.data, scale, scale.seeds[0], 'sensitivity')
+                trained = finish(run, self.out, self.say)
+                cells.append({'theta': theta, 'beta': beta, **self._cell(trained)})
+                result = {'thetas': thetas, 'betas': betas, 'cells': cells}
+                result = write_result(self.out, 'sensitivity', result, scale.note())
+        return result
+
+    def _cell(self, trained):
+        if trained.failed:
+            return {'failed': trained.failed}
+        found = self._examiner.summary(trained)
+        return {'accuracy': found['standard']['accuracy'], 'signs': found['signs']}
+
+    def light(self, grey=None) -> dict:
+        """
+        Judge CS3D over the levels of light, on events and on grey frames; write ``light.json``.
+
+        Parameters
+        ----------
+        grey : callable, optional
+            Takes (entry, seed), returns accuracies by condition of the same network on the grey
+            frames of the same scenes.
+        """
+        entry = next(entry for entry in entries() if entry.name == CS3D)
+        found = {'events': {}, 'grey': {}}
+        for seed in self.scale.seeds:
+            judged = self._judged(entry, seed)
+            by_kind = {'events': judged.get('conditions', {})}
+            if grey:
+                by_kind['grey'] = grey(entry, seed)
+            for kind, conditions in by_kind.items():
+                for condition in LIGHT:
+                    if conditions.get(condition) is not None:
+                        found[kind].setdefault(condition, []).append(conditions[condition])
+        levels = [condition for condition in LIGHT if condition in found['events']]
+        return write_result(self.out, 'light', {'levels': levels, **found}, self.scale.note())
+
+
+def costs_at(width: float, rounds: int, energy_s: float) -> dict:
+    """Return what every network costs at a width, counted and measured."""
+    networks = {
+        entry.name: build(
+            entry.network, **{'outputs': len(LABELS), **entry.settings, 'width': width}
+        ).eval()
+        for entry in entries()
+    }
+    with tempfile.TemporaryDirectory() as folder:
+        models = {
+            name: _written(network, Path(folder), name) for name, network in networks.items()
+        }
+        models = {name: own for name, own in models.items() if own}
+        measured = measure(models, networks, rounds, energy_s)
+    return {
+        name: {
+            **{
+                field: getattr(cost, field) for field in ('macs', 'parameters', 'activation_bytes')
+            },
+            'energy_mj': 1e3 * cost.energy_j,
+            **measured[name],
+        }
+        for name, cost in ((name, count(network)) for name, network in networks.items())
+    }
+
+
+def _written(network, folder, name) -> dict:
+    """Return the ONNX models of a network by precision, written; none of what no robot runs."""
+    try:
+        model = onnx_model(network)
+    except TypeError:
+        return {}
+    size = network.settings.size
+    frames = (128 + 128 * event_like((CALIBRATION_FRAMES, size, size))).astype(np.uint8)
+    paths = {}
+    # the scales of 8 bits are those of random events: right for times, useless for answers
+    for kind, own in (('onnx', model), ('int8', quantized(model, [frames], CALIBRATION_RUNS))):
+        paths[kind] = folder / '{}.{}.onnx'.format(folder_name(name), kind)
+        paths[kind].write_bytes(own.SerializeToString())
+    return paths
+
+
+def cross(sets: dict, out: Path, scale: Scale, say=print) -> dict:
+    """
+    Train CS3D on each set, test it on every one; write ``cross.json``.
+
+    Parameters
+    ----------
+    sets : dict
+        Folders by the name that the table gives them.
+    out : Path
+    scale : Scale
+    say : callable
+    """
+    entry = next(entry for entry in entries() if entry.name == CS3D)
+    examiners = {
+        name: Examiner(folders, out / 'views' / folder_name(name))
+        for name, folders in sets.items()
+    }
+    pairs = []
+    for name, folders in sets.items():
+        prefix = 'cross/' + folder_name(name)
+        trained = [
+            finish(run_of(entry, folders, scale, seed, prefix), out, say) for seed in scale.seeds
+        ]
+        for tested, examiner in examiners.items():
+            runs = [
+                {'seed': t.run.training.seed, 'failed': t.failed}
+                if t.failed
+                else {'seed': t.run.training.seed, **examiner.summary(t)['all']}
+                for t in trained
+            ]
+            pairs.append(
+                {
+                    'train': name,
+                    'test': tested,
+                    'trials': max((run.get('trials', 0) for run in runs), default=0),
+                    'runs': runs,
+                }
+            )
+            result = write_result(out, 'cross', {'pairs': pairs}, scale.note())
+    return result

@@ -1,0 +1,27 @@
+"""How large an experiment is: widths, seeds, and how long each network may learn."""
+
+from typing import NamedTuple
+
+
+class Scale(NamedTuple):
+    """What all trainings of an experiment share, so that they may be compared."""
+
+    width: float = 1.0  # of all networks
+    seeds: tuple = (1, 2, 3)
+    epochs: int = 30
+    examples_per_epoch: int = 4096  # windows; of sequences as many fewer as training.train has it
+    minutes: float = 0.0  # at most, of each training; 0: as long as its epochs take
+    threads: int = 2
+    loaders: int = 1
+    precision: str = 'bf16'
+
+    def note(self) -> str:
+        """Return the scale in words, for the document."""
+        limit = ', at most {:g} minutes each'.format(self.minutes) if self.minutes else ''
+        return 'widths × {:g}, seeds {}, {} epochs of {:,} windows{}'.format(
+            self.width,
+            ', '.join(map(str, self.seeds)),
+            self.epochs,
+            self.examples_per_epoch,
+            limit,
+        )

@@ -1,0 +1,362 @@
+"""The parts of docs/results.md as Markdown, each made of the JSON that a run wrote."""
+
+import shutil
+from pathlib import Path
+
+from training.data.world import CONDITIONS
+from training.experiments import figures, real
+from training.experiments.costs import NOT_MEASURABLE
+from training.experiments.statistics import mean_95
+
+C3D, CS3D, STREAM = 'C3D', '+ attention', 'CS3D-Stream, per frame'  # of the counter's table
+
+# arXiv 2512.09592 as far as it is public: its headline, not its tables.
+REPORTED = {
+    'C3D': '21.29 G operations',
+    '+ factorised': '4.26 G operations',
+    '+ attention': '4.68 G operations; 10.7 points above C3D; 21.97 % of its energy',
+}
+PAPER = """The paper's own column is what it reports, not what was measured here, and cannot be
+compared line by line: clip length, splits, theta, beta and the simulator's settings are not
+public. Its 21.29 G operations are not those of the canonical C3D, which costs 37.85 G
+multiply-adds at 16×112×112; no clip length gives 21.29. A C3D of five convolutions on three
+channels does (21.298 G, all operations counted), which is our guess and no more. The blocks it
+describes would leave 4 to 6 % of C3D's multiply-adds, not 20 %. The 0.42 G that its attention
+adds is sixteen times what attention of this form costs. Its energy of 21.97 % equals the quotient
+of its operations, 21.98 %, within rounding: it is very probably computed from them, not measured.
+Its accuracies (78.38 % on ADFES, 54.79 % on CASME II, 90.91 % on SZU-EmoDage) are quotients of
+small numbers: 29 of 37 has a 95 % interval from 63 to 89 %. Its 10.7 points over C3D lie within
+such an interval."""
+
+
+def table(head, rows) -> str:
+    """Return a table of Markdown."""
+    lines = ['| {} |'.format(' | '.join(head)), '|' + '---|' * len(head)]
+    lines += ['| {} |'.format(' | '.join(map(str, row))) for row in rows]
+    return '\n'.join(lines) + '\n'
+
+
+def percent(values) -> str:
+    """Return the mean of shares in percent with its interval."""
+    values = [value for value in values if value is not None]
+    return spread([100 * value for value in values], '{:.1f}')
+
+
+def spread(values, form: str) -> str:
+    """Return a mean with its interval, a dash where there is nothing."""
+    if not values:
+        return '–'
+    mean = mean_95(values)
+    if mean.half_width is None:
+        return form.format(mean.value) + ' (1 seed)'
+    return '{} ± {}'.format(form.format(mean.value), form.format(mean.half_width))
+
+
+def _done(row):
+    return [run for run in row['runs'] if 'failed' not in run]
+
+
+def ladder(result: dict, pictures: Path) -> str:
+    """Return the table of the networks, what the bars say, and what the paper reports."""
+    rows = []
+    for row in result['rows']:
+        done = _done(row)
+        failed = len(row['runs']) - len(done)
+        rows.append(
+            (
+                row['name'],
+                percent([run['standard']['accuracy'] for run in done]),
+                spread([run['standard']['macro_f1'] for run in done], '{:.3f}'),
+                percent([run['all']['accuracy'] for run in done]),
+                percent([run['ece'] for run in done if run.get('ece') is not None]),
+                '{:.1f}'.format(row['macs'] / 1e6),
+                '{:.3f}'.format(row['parameters'] / 1e6),
+                percent([_silent(run) for run in done]),
+                spread([run['sparse_energy_mj'] for run in done], '{:.2f}'),
+                ', '.join('{:,}'.format(n) for n in sorted({r['windows_seen'] for r in done})),
+                REPORTED.get(row['name'], '–'),
+                '{} of {} broke off'.format(failed, len(row['runs'])) if failed else '',
+            )
+        )
+    head = (
+        'network',
+        'accuracy, standard, %',
+        'macro-F1, standard',
+        'accuracy, all conditions, %',
+        'ECE, %',
+        'M MACs',
+        'M parameters',
+        'silent neurons, %',
+        'mJ if zeros were skipped',
+        'examples seen',
+        'the paper reports (of its own data)',
+        '',
+    )
+    return table(head, rows) + '\n' + _verdicts(result) + '\n' + PAPER + '\n'
+
+
+def _silent(run):
+    """Return the share of zeros that activations put out, layers alike; None without any."""
+    shares = list(run['silent'].values())
+    return sum(shares) / len(shares) if shares else None
+
+
+def _verdicts(result):
+    """Return what the bars on accuracy say, as far as both sides were run."""
+    accuracy = {
+        row['name']: {run['seed']: run['standard']['accuracy'] for run in _done(row)}
+        for row in result['rows']
+    }
+    lines = [
+        '- `{}`, seven expressions, standard condition: {} % (85 is asked for).'.format(
+            name, percent(list(accuracy[name].values()))
+        )
+        for name in (CS3D, STREAM)
+        if accuracy.get(name)
+    ]
+    for name, other, bar in (
+        (CS3D, C3D, 'at least equal'),
+        (STREAM, CS3D, 'within 1 point'),
+    ):
+        ours, theirs = accuracy.get(name, {}), accuracy.get(other, {})
+        seeds = sorted(set(ours) & set(theirs))
+        if seeds:
+            gained = [ours[seed] - theirs[seed] for seed in seeds]
+            lines.append(
+                '- `{}` less `{}`, same seeds: {} points ({} is asked for).'.format(
+                    name, other, percent(gained), bar
+                )
+            )
+    return '\n'.join(lines) + '\n'
+
+
+def costs(result: dict, pictures: Path) -> str:
+    """Return the tables of costs with what the bars say."""
+    machine = result['machine']
+    lines = [
+        'On {cpu}, {threads} threads, batch 1, ONNX Runtime {onnxruntime}, torch {torch}; the '
+        'networks take turns in one run. A stream is one frame, everything else a clip of '
+        '16.\n'.format(**machine)
+    ]
+    for width, rows in result['widths'].items():
+        lines.append('### Widths × {}\n'.format(width))
+        lines.append(table(_COST_HEAD, [_cost_row(name, rows) for name in rows]))
+        lines.append(_cost_verdicts(rows))
+    problems = {
+        row['energy_problem'] for rows in result['widths'].values() for row in rows.values()
+    }
+    lines += ['Joules: {}.\n'.format(problem) for problem in sorted(filter(None, problems))]
+    if result.get('energy_source'):
+        lines.append('Energy is estimated: {}\n'.format(result['energy_source']))
+    return '\n'.join(lines)
+
+
+def _cost_verdicts(rows):
+    """Return what the bars on cost say, as far as both sides were measured."""
+    c3d, cs3d, stream = (rows.get(name) for name in (C3D, CS3D, STREAM))
+    lines = []
+    if c3d and cs3d:
+        share = cs3d['macs'] / c3d['macs']
+        lines.append('- MACs of CS3D: {:.1%} of those of C3D (bar: 6 %).'.format(share))
+    if c3d and cs3d and c3d['onnx_ms'] and cs3d['onnx_ms']:
+        reference = c3d['onnx_ms']['median']
+        share = cs3d['onnx_ms']['median'] / reference
+        lines.append(
+            '- CS3D in ONNX Runtime: {:.1%} of the time of C3D (bar: 18 %).'.format(share)
+        )
+        if cs3d.get('int8_ms'):
+            share = cs3d['int8_ms']['median'] / reference
+            lines.append('- CS3D in 8 bits: {:.1%} of the time of C3D (bar: 12 %).'.format(share))
+    if stream and stream['onnx_ms']:
+        own = stream['onnx_ms']
+        line = '- A frame of the stream: {:.2f} ms on average, {:.2f} ms at worst (bars: 2.5, 5)'
+        line = line.format(own['mean'], own['worst'])
+        if c3d and c3d['onnx_ms']:
+            part = c3d['onnx_ms']['median'] / own['median']
+            line += ', 1/{:.0f} of a clip of C3D (bar: 1/80)'.format(part)
+        lines.append(line + '.')
+    return '\n'.join(lines) + '\n'
+
+
+_COST_HEAD = (
+    'network',
+    'M MACs (of C3D)',
+    'M parameters',
+    'activations, MB',
+    'ONNX Runtime, ms: median; worst (of C3D)',
+    'int8, ms',
+    'torch, ms (of C3D)',
+    'process at its peak, MB (the model)',
+    'energy estimated, mJ',
+    'measured, J above idling',
+)
+
+
+def _cost_row(name, rows):
+    row, reference = rows[name], rows.get(C3D)
+    energy, memory, onnx = row['energy'], row['memory_mb'], row['onnx_ms']
+    return (
+        name,
+        '{:.1f}{}'.format(row['macs'] / 1e6, _of(row, reference, lambda r: r['macs'])),
+        '{:.3f}'.format(row['parameters'] / 1e6),
+        '{:.1f}'.format(row['activation_bytes'] / 1e6),
+        '{:.2f}; {:.2f}{}'.format(
+            onnx['median'], onnx['worst'], _of(row, reference, lambda r: r['onnx_ms']['median'])
+        )
+        if onnx
+        else 'no ONNX form',
+        '{:.2f}'.format(row['int8_ms']['median']) if row.get('int8_ms') else '–',
+        '{:.2f}{}'.format(
+            row['torch_ms']['median'], _of(row, reference, lambda r: r['torch_ms']['median'])
+        )
+        if row['torch_ms']
+        else '–',
+        '{:.0f} ({:.0f})'.format(memory['peak'], memory['peak'] - memory['before'])
+        if memory
+        else '–',
+        '{:.2f}'.format(row['energy_mj']) if row.get('energy_mj') is not None else '–',
+        '{:.3f}'.format(energy['joules']) if energy else NOT_MEASURABLE,
+    )
+
+
+def _of(row, reference, value):
+    if not reference or not reference.get('onnx_ms') or not row.get('onnx_ms'):
+        return ''
+    share = value(row) / value(reference)
+    return ' ({:.1%})'.format(share) if share > 0.02 else ' (1/{:.0f})'.format(1 / share)
+
+
+def sensitivity(result: dict, pictures: Path) -> str:
+    """Return the table over theta and beta; draw its heat map."""
+    figures.draw_sensitivity(pictures / 'sensitivity.png', result)
+    broken = [cell for cell in result['cells'] if cell.get('failed')]
+    lines = ['![Accuracy over theta and beta]({}/sensitivity.png)\n'.format(pictures.name)]
+    rows = [
+        ['θ \\ β'] + ['{:g}'.format(beta) for beta in result['betas']],
+    ]
+    found = {(cell['theta'], cell['beta']): cell for cell in result['cells']}
+    for theta in result['thetas']:
+        cells = [found.get((theta, beta)) for beta in result['betas']]
+        rows.append(['{:g}'.format(theta)] + [_sensitivity_cell(cell) for cell in cells])
+    lines.append(table(rows[0], rows[1:]))
+    lines += [
+        'θ {theta:g}, β {beta:g} broke off: {failed}\n'.format(**cell) for cell in broken
+    ] or ['No training broke off.\n']
+    signs = sorted({sign for cell in result['cells'] for sign in cell.get('signs', [])})
+    lines += ['Signs of failure that training itself named:\n'] * bool(signs)
+    lines += ['- {}'.format(sign) for sign in signs]
+    return '\n'.join(lines)
+
+
+def _sensitivity_cell(cell):
+    if cell is None:
+        return 'not run'
+    return 'broke off' if cell.get('failed') else '{:.1f}'.format(100 * cell['accuracy'])
+
+
+def light(result: dict, pictures: Path) -> str:
+    """Return the table over light; draw it."""
+    figures.draw_light(pictures / 'light.png', result)
+    rows = [
+        (
+            condition,
+            '{:g}'.format(CONDITIONS[condition].light),
+            percent(result['events'].get(condition, [])),
+            percent(result['grey'].get(condition, [])) if result['grey'] else 'not run',
+        )
+        for condition in result['levels']
+    ]
+    return '{}\n![Accuracy over light]({}/light.png)\n'.format(
+        table(('condition', 'light', 'CS3D on events, %', 'the same on grey frames, %'), rows),
+        pictures.name,
+    )
+
+
+def cross(result: dict, pictures: Path) -> str:
+    """Return the table of what learnt from one set and answered to another."""
+    rows = [
+        (
+            pair['train'],
+            pair['test'],
+            percent([run['accuracy'] for run in _done(pair)]),
+            spread([run['macro_f1'] for run in _done(pair)], '{:.3f}'),
+            pair['trials'],
+        )
+        for pair in result['pairs']
+    ]
+    return table(('trained on', 'tested on', 'accuracy, %', 'macro-F1', 'answers'), rows)
+
+
+def folds(result: dict, pictures: Path) -> str:
+    """Return the table of folds."""
+    rows = [
+        (k + 1, ', '.join(fold['identities']), percent([fold['accuracy']]).split(' ')[0],
+         fold['trials'])
+        for k, fold in enumerate(result['folds'])
+    ]  # fmt: skip
+    every = result['together']
+    return (
+        '{}\nAll folds together: {:.1%} of {} (95 % {:.1%} to {:.1%}), macro-F1 {:.3f}.\n'.format(
+            table(('fold', 'people', 'accuracy, %', 'answers'), rows),
+            every['accuracy'],
+            every['trials'],
+            *every['accuracy_95'],
+            every['macro_f1'],
+        )
+    )
+
+
+def ablation(result: dict, pictures: Path) -> str:
+    """Return the table of variants."""
+    rows = [
+        (
+            row['name'],
+            row['changes'],
+            percent([run['standard'] for run in _done(row)]),
+            percent([run['hard'] for run in _done(row)]),
+            _counted(row, 'settled', 'found_right', 'onsets'),
+            _counted(row, 'settled', 'loud', 'neutral'),
+            spread([r['real']['auc'] for r in _done(row) if _has(r, 'auc')], '{:.2f}'),
+            _counted(row, 'real', 'found_right', 'onsets'),
+            _counted(row, 'real', 'returned_right', 'returns'),
+            percent([r['real']['loud_share'] for r in _done(row) if _has(r, 'loud_share')]),
+            spread([run['score'] for run in _done(row) if run['score'] is not None], '{:.3f}'),
+        )
+        for row in result['rows']
+    ]
+    head = (
+        'variant',
+        'differs by',
+        'strangers, standard, %',
+        'strangers, hardest, %',
+        'the same, settled: onsets right',
+        'neutral ones, loudly wrong',
+        'real: AUC',
+        'real: onsets right',
+        'real: back to neutral',
+        'real talkers: loudly wrong, %',
+        'score',
+    )
+    return '{}\n{}\n'.format(result['rule'], table(head, rows))
+
+
+def _has(run, name):
+    return run.get('real') and run['real'].get(name) is not None
+
+
+def _counted(row, kind, part, whole):
+    runs = [run[kind] for run in _done(row) if run.get(kind)]
+    count, of = sum(run[part] for run in runs), sum(run[whole] for run in runs)
+    return '{:.0%} of {}'.format(count / of, of) if of else '–'
+
+
+def real_people(result: dict, pictures: Path) -> str:
+    """Return the timelines of real people, which are copied, and what was said of them."""
+    parts = []
+    for folder, report in result['bundles']:
+        parts += ['### {}\n'.format(report['bundle']), real.described(report)]
+        for row in {row['clip']: row for row in report['clips']}.values():
+            name = '{}-{}'.format(folder.name, row['picture'])
+            shutil.copyfile(folder / row['picture'], pictures / name)
+            parts.append('![{}]({}/{})'.format(row['clip'], pictures.name, name))
+    return '\n'.join(parts) + '\n'
