@@ -100,7 +100,7 @@ def test_cost_of_a_convolution_by_hand():
 
 
 def test_dense_energy_is_that_of_45_nm_silicon():
-    assert count(build('c3d')).energy_j == pytest.approx(37_853_360_128 * 4.6e-12)
+    assert cost_of('C3D').energy_j == pytest.approx(37_853_360_128 * 4.6e-12)
 
 
 def test_first_layer_of_a_blank_clip_uses_nothing():

@@ -49,7 +49,7 @@ class LayerCost:
 @dataclass
 class NetworkCost:
     """
-    Cost of all layers, in the order in which they first compute.
+    Cost of all layers, in the order in which the network holds them.
 
     A layer is a module together with the operators of its own code, named as torch names it.
     """
@@ -103,12 +103,14 @@ def count(network: Network) -> NetworkCost:
     --------
     >>> cost = count(build('c3d'))
     >>> cost.macs, cost.parameters
-    (37853204480, 78021383)
+    (37853360128, 78021383)
     """
     twin, inputs = _twin(network)
     with torch.no_grad(), _Ledger(twin) as ledger:
         twin(*inputs) if len(inputs) == 1 else twin.step(*inputs)
-    return NetworkCost(list(ledger.layers.values()))
+    return NetworkCost(
+        [c for c in ledger.layers.values() if c.operations or c.parameters or c.norm_parameters]
+    )
 
 
 def measured_macs(network: Network) -> int:
@@ -146,20 +148,16 @@ class _Ledger(TorchDispatchMode):
             module.register_forward_pre_hook(lambda *_, name=name: self.running.append(name))
             module.register_forward_hook(lambda *_: self.running.pop() and None)
         for name, module in network.named_modules():
+            kind = 'norm_parameters' if isinstance(module, _BatchNorm) else 'parameters'
             own = sum(p.numel() for p in module.parameters(recurse=False))
-            if own:
-                kind = 'norm_parameters' if isinstance(module, _BatchNorm) else 'parameters'
-                setattr(self.layer(name), kind, own)
-
-    def layer(self, name):
-        return self.layers.setdefault(name, LayerCost(name))
+            self.layers[name] = LayerCost(name, **{kind: own})
 
     def __torch_dispatch__(self, function, types, args=(), kwargs=None):
         answer = function(*args, **(kwargs or {}))
         name = function.overloadpacket.__name__
         written = _tensors(answer)[:1]  # poolings also write where they found the maximum
         if written and not function.is_view and name not in self.FREE:
-            layer = self.layer(self.running[-1])
+            layer = self.layers[self.running[-1]]
             macs = _macs(name, args, written[0])
             values = max(t.numel() for t in written + _tensors(args))
             layer.macs += macs
