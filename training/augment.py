@@ -29,6 +29,7 @@ AUGMENTATIONS = (
 WANDER_FRAMES = 15  # in which a tracker's error becomes another one: half a second
 LONGEST_BLANK = 8  # frames
 MOST_EDGE_EVENTS = 200_000  # of one edge; a faster or longer one is thinned
+BOX_TIMES = 32  # at which an example's face is looked up, to know what is behind it
 HEAD = 1.15  # height and width of a head with its hair, over those of the face box
 
 
@@ -175,7 +176,9 @@ def moving_edges(
     """
     parts = [_edge(width, height, start_ns, end_ns, rng) for _ in range(count)]
     x, y, t, p = (np.concatenate(columns) for columns in zip(*parts))
-    left, top, wide, high = boxes(t).T
+    times = np.linspace(start_ns, end_ns, BOX_TIMES, endpoint=False)
+    nearest = (t - start_ns) * BOX_TIMES // (end_ns - start_ns)
+    left, top, wide, high = np.ascontiguousarray(boxes(times).T)[:, nearest]
     apart = ((x - left) / wide - 0.5) ** 2 + ((y - top) / high - 0.5) ** 2 > (0.5 * HEAD) ** 2
     order = np.flatnonzero(apart)[np.argsort(t[apart], kind='stable')]
     kinds = (np.uint16, np.uint16, np.int64, np.uint8)
