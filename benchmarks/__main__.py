@@ -1,6 +1,6 @@
 """Run every benchmark: ``make bench``."""
 
-from benchmarks import chain, decoding, rendering, ros_throughput, simulator
+from benchmarks import chain, decoding, networks, rendering, ros_throughput, simulator
 from benchmarks.measure import machine
 
 if __name__ == '__main__':
@@ -9,4 +9,5 @@ if __name__ == '__main__':
     simulator.main()
     chain.main()
     rendering.main()
+    networks.main()
     ros_throughput.main()

@@ -1,12 +1,15 @@
 """Make the bundle of a trained network: ``python -m training.export BEST.pt -o cs3d.onnx``.
 
-The bundle is proven against torch before it is written; its card, a page of Markdown beside it,
-says what it was trained on and how good it is.
+With ``--data`` the way that answers settle is fitted on the validation identities of that data,
+and a network that answers states is calibrated on their frames; ``--int8`` needs it. The bundle is
+proven against torch before it is written; its card, a page of Markdown beside it, says what it was
+trained on and how good it is (``training.cards``).
 """
 
 import argparse
 import json
 import os
+import tempfile
 from pathlib import Path
 
 import numpy as np
@@ -16,38 +19,78 @@ import torch
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import FrameSettings
 from cs3d_ros.face.align import MARGIN
-from cs3d_ros.inference import EXPRESSIONS, open_engine
+from cs3d_ros.inference import EXPRESSIONS, EmotionSettings, open_engine
 from cs3d_ros.inference.bundle import METADATA_KEY, SCHEMA
-from training.graph import onnx_model
-from training.metrics import described
-from training.models import CS3D
+from cs3d_ros.inference.emotion import NEUTRAL
+from training.calibrate import (
+    fit_settling,
+    fit_temperature,
+    tempered,
+    validation_sequences,
+    watch,
+)
+from training.cards import card_of
+from training.graph import ExportError, onnx_model
+from training.quantize import quantized
 from training.train import TrainingError, load, network_of
 
-TOLERANCE = 1e-4  # of probabilities, ONNX Runtime against torch
-HOP_FRAMES = 2  # 15 answers a second
+TOLERANCE = 1e-4  # of probabilities, ONNX Runtime against torch, median
+INT8_TOLERANCE = 0.05  # the same of int8, mean
+CLIP_HOP_FRAMES = 2  # 15 answers a second
 
 
-class ExportError(Cs3dError):
-    """A network that does not become the bundle that it should."""
+def is_stream(network) -> bool:
+    """Return whether a network reads frame by frame."""
+    return hasattr(network, 'initial_state')
 
 
-def metadata_of(network: CS3D, report: dict, name: str = 'cs3d') -> dict:
-    """Return what a bundle says of a network and its training report."""
-    frames = FrameSettings()
-    test = report['test']
+def metadata_of(
+    network,
+    report: dict,
+    name: str,
+    settling: EmotionSettings = EmotionSettings(),
+    validation: dict | None = None,
+    unproven=(),
+) -> dict:
+    """
+    Return what a bundle says of a network and its training report.
+
+    Parameters
+    ----------
+    settling : EmotionSettings
+        Fitted on validation sequences.
+    validation : dict, optional
+        What :func:`calibrated` found there besides.
+    unproven : sequence of str
+        Expressions that were not shown to be recognised on real people.
+
+    Raises
+    ------
+    ExportError
+        If the network answers neither expressions nor moves to them.
+    """
+    outputs = network.settings.outputs
+    if outputs not in (len(EXPRESSIONS), len(EXPRESSIONS) + 1):
+        raise ExportError(
+            'the network has {} outputs, a bundle has {} (what the face wears) or {} (what it '
+            'moves to, or unchanged)'.format(outputs, len(EXPRESSIONS), len(EXPRESSIONS) + 1)
+        )
+    frames, test, streams = FrameSettings(), report['test'], is_stream(network)
     return {
         'schema': SCHEMA,
-        'kind': 'clip',
+        'kind': 'stream' if streams else 'clip',
         'name': name,
         'classes': list(EXPRESSIONS),
-        'unchanged': True,
+        'unchanged': outputs > len(EXPRESSIONS),
         'clip_frames': network.settings.frames,
         'size': network.settings.size,
         'period_ns': frames.period_ns,
-        'step': frames.step,
+        'step': report['training'].get('frame_step', frames.step),
         'margin': MARGIN,
-        'hop_frames': HOP_FRAMES,
-        'state': [],
+        'hop_frames': 1 if streams else CLIP_HOP_FRAMES,
+        'state': list(network.state_names) if streams else [],
+        'settling': settling._asdict(),
+        'unproven': list(unproven),
         'training': {
             'data': 'rendered faces (ICT-FaceKit, MIT; MakeHuman skins, CC0) through the DVS '
             'pixel model of cs3d_ros.simulator',
@@ -61,6 +104,8 @@ def metadata_of(network: CS3D, report: dict, name: str = 'cs3d') -> dict:
             'on': 'rendered faces of identities never trained on, true face boxes',
             'identities': report['test_identities'],
             'clips': report['test_clips'],
+            'ece': test.get('ece'),
+            'validation': validation or {},
             **{
                 key: {
                     name: score[name] for name in ('accuracy', 'accuracy_95', 'trials', 'macro_f1')
@@ -80,134 +125,156 @@ def write_metadata(model: onnx.ModelProto, metadata: dict):
     entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
 
 
-def write_bundle(network: CS3D, metadata: dict, path: Path, temperature: float = 1.0):
+def write_bundle(network, metadata: dict, path: Path, temperature: float = 1.0, int8_frames=()):
     """
     Write a bundle and prove it: it must answer as torch does.
+
+    Parameters
+    ----------
+    int8_frames : list of np.ndarray [shape=(T, size, size), dtype=uint8]
+        Sequences to calibrate int8 on; none for a float bundle.
 
     Raises
     ------
     ExportError
-        If ONNX Runtime answers otherwise than torch by more than 1e-4.
+        If ONNX Runtime answers otherwise than torch: in float by more than 1e-4 on random frames
+        (median), in int8 by more than 0.05 on those given (mean).
     BundleError
         If the metadata contradicts the network.
     """
     path = Path(path)
     model = onnx_model(network, temperature)
+    if int8_frames:
+        model = quantized(model, int8_frames)
     write_metadata(model, metadata)
     aside = path.with_suffix('.part.onnx')
     try:
         aside.write_bytes(model.SerializeToString())
-        difference = typical_difference(network, temperature, aside)
-        if difference > TOLERANCE:
+        if int8_frames:
+            difference, most = mean_difference(network, temperature, aside, int8_frames)
+        else:
+            difference, most = typical_difference(network, temperature, aside), TOLERANCE
+        if difference > most:
             raise ExportError(
-                'ONNX Runtime and torch differ by {:.1e}, more than {:.0e}: please '
-                'report it with the checkpoint'.format(difference, TOLERANCE)
+                'ONNX Runtime and torch differ by {:.1e}, more than {:.0e}: {}'.format(
+                    difference,
+                    most,
+                    'export without --int8' if int8_frames else 'please report it',
+                )
             )
         os.replace(aside, path)
     finally:
         aside.unlink(missing_ok=True)
 
 
-def typical_difference(network: CS3D, temperature: float, path: Path, clips: int = 9) -> float:
+def typical_difference(network, temperature: float, path: Path) -> float:
     """
-    Return by how much a bundle's probabilities differ from torch's, median over random clips.
+    Return by how much a bundle's probabilities differ from torch's, median over random frames.
 
     The median, as a soft spiking neuron with a threshold above 0 jumps there: now and then
-    rounding tips one over, and that clip differs in torch itself from one machine to another.
+    rounding tips one over, and that answer differs in torch itself from one machine to another.
     """
     rng = np.random.default_rng(0)
     engine = open_engine(path)
-    differences = []
-    for _ in range(clips):
-        # as sparse as event frames: most cells still, a few events in the others
-        counts = rng.poisson(rng.uniform(0.02, 0.5), engine.bundle.input_shape)
-        signs = rng.choice([-1, 1], counts.shape)
-        clip = (np.clip(128 + 32 * counts * signs, 0, 255) - 128).astype(np.float32) / 128
-        expected = probabilities_of(network, temperature, clip)
-        differences.append(np.abs(engine.run(clip)[0] - expected).max())
-    return float(np.median(differences))
+    shape = (9 * max(4, engine.bundle.clip_frames), *engine.bundle.input_shape[-2:])
+    # as sparse as event frames: most cells still, a few events in the others
+    counts = rng.poisson(np.repeat(rng.uniform(0.02, 0.5, 9), shape[0] // 9)[:, None, None], shape)
+    levels = 128 + 32 * counts * rng.choice([-1, 1], shape)
+    return float(np.median(differences(network, temperature, engine, clipped(levels))))
 
 
-def probabilities_of(network: CS3D, temperature: float, clip: np.ndarray) -> np.ndarray:
-    """Return torch's probabilities (outputs,) for one clip."""
-    with torch.inference_mode():
-        return torch.softmax(network(torch.from_numpy(clip)) / temperature, 1)[0].numpy()
+def mean_difference(network, temperature: float, path: Path, sequences) -> tuple[float, float]:
+    """Return by how much an int8 bundle differs from torch on sequences, and what is allowed."""
+    engine = open_engine(path)
+    found = [differences(network, temperature, engine, frames) for frames in sequences[:8]]
+    return float(np.concatenate(found).mean()), INT8_TOLERANCE
 
 
-def card_of(report: dict, transfer: str = '') -> str:
-    """Return the page that says what a bundle is and how good, from its training report."""
-    network, training, test = report['network'], report['training'], report['test']
-    expressions, every = test['expressions'], test['all']
-    return CARD.format(
-        switches=', '.join(name for name in ('ssn', 'factorised', 'attention') if network[name]),
-        width=network['width'],
-        head=network['head'],
-        stem_filters=network['stem_filters'],
-        stem_stride=network['stem_stride'],
-        theta=network['theta'],
-        beta=network['beta'],
-        macs=report['macs'] / 1e6,
-        parameters=report['parameters'] / 1e3,
-        train_clips=report['train_clips'],
-        train_identities=report['train_identities'],
-        test_clips=report['test_clips'],
-        test_identities=report['test_identities'],
-        windows=report['windows_seen'],
-        minutes=report['elapsed_min'],
-        epoch=report['epoch'],
-        seed=training['seed'],
-        temperature=report['temperature'],
-        accuracy=100 * expressions['accuracy'],
-        low=100 * expressions['accuracy_95'][0],
-        high=100 * expressions['accuracy_95'][1],
-        trials=expressions['trials'],
-        f1=expressions['macro_f1'],
-        recall8=100 * every['mean_recall'],
-        table=described(test),
-        transfer=transfer or 'Not measured for this version.',
-    )
+def clipped(levels) -> np.ndarray:
+    """Return grey levels as uint8."""
+    return np.clip(levels, 0, 255).astype(np.uint8)
 
 
-CARD = """# cs3d.onnx
+def differences(network, temperature: float, engine, frames: np.ndarray) -> np.ndarray:
+    """
+    Return the largest difference of probabilities in each answer, a bundle's against torch's.
 
-The bundle that the package ships: 16 event frames of a face in, the expression that the face
-moves to out. Written by `python -m training.export`.
+    Parameters
+    ----------
+    frames : np.ndarray [shape=(T, size, size), dtype=uint8]
+        A sequence; clips are cut from it one after the other.
+    """
+    length = engine.bundle.clip_frames
+    inputs = ((frames.astype(np.float32) - 128) / 128)[: len(frames) // length * length]
+    if is_stream(network):
+        parts, state, answers = inputs[:, None, None], (), []
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(inputs)[None, None])[0]
+        for part in parts:
+            answer, state = engine.run(part, state)
+            answers.append(answer)
+    else:
+        parts = inputs.reshape(-1, 1, 1, length, *inputs.shape[1:])
+        with torch.inference_mode():
+            logits = torch.cat([network(torch.from_numpy(part)) for part in parts])
+        answers = [engine.run(part)[0] for part in parts]
+    expected = torch.softmax(logits / temperature, 1).numpy()
+    return np.abs(np.array(answers) - expected).max(1)
 
-## What it is
-CS3D ({switches}), widths x {width}, {head} head, first block with {stem_filters} filters and
-stride {stem_stride}, theta {theta}, beta {beta}: {macs:.0f} M multiply-adds,
-{parameters:.0f} k parameters. Input and classes stand in the metadata of the file
-(`cs3d_ros.inference.read_bundle`). The last output, "unchanged", means that the expression does
-not change: stillness, a held apex, a blink, speech, a head in motion.
 
-## What it learnt from
-{train_clips} clips of {train_identities} rendered people (morphable face with skins, one light;
-`python -m training.synthesize`), watched by the pixel model of `cs3d_ros.simulator`. Windows of
-0.53 s balanced over what they show, around the true face box with jitter; {windows} windows seen
-in {minutes:.0f} minutes on a CPU, seed {seed}, epoch {epoch} chosen on validation identities,
-temperature {temperature:.2f} calibrated there too. No real face was seen in training.
+def calibrated(network, report: dict, name: str, sequences, int8: bool):
+    """
+    Return temperature, settling and what else validation sequences tell.
 
-## How good it is
-On {test_clips} clips of {test_identities} rendered people that neither training nor choice saw,
-one window per transition: **{accuracy:.1f} % of {trials} right among seven expressions** (95 %
-Wilson interval {low:.1f} to {high:.1f}; chance 14.3), macro-F1 {f1:.2f}. With "unchanged" among
-the answers, mean recall over all eight is {recall8:.1f} %.
+    Parameters
+    ----------
+    sequences : list of training.calibrate.Watched
+    """
+    temperature, found = report['temperature'], {}
+    metadata = metadata_of(network, report, name)
+    with tempfile.TemporaryDirectory() as folder:
+        path = Path(folder) / 'draft.onnx'
+        frames = [sequence.frames for sequence in sequences] if int8 else ()
+        write_bundle(network, metadata, path, temperature, frames)
+        timelines = watch(open_engine(path), sequences)
+    if not metadata['unchanged']:
+        change, found['calibration'] = fit_temperature(timelines)
+        temperature *= change
+        timelines = tempered(timelines, change)
+    settling, found['settled'] = fit_settling(timelines, metadata['unchanged'])
+    return temperature, settling, {**found, 'clips': len(sequences)}
 
-```
-{table}
-```
 
-## On real faces
-{transfer}
+def export(
+    checkpoint: Path, output: Path, folders=(), int8: bool = False, unproven=(), real: str = ''
+):
+    """
+    Write the bundle of a checkpoint, and its card.
 
-## Limits
-- Trained on rendered faces only, with one light; a good score there says little about people.
-- It sees changes: an expression that was there before the first clip, or rises over more than a
-  second, is missed.
-- Posed, prototypical expressions. What a face shows is not what a person feels.
-- The boxes were true ones with jitter of about 5 %; a worse tracker costs accuracy.
-- Events came from an ideal pixel model, without noise but for random events added in training.
-"""
+    Raises
+    ------
+    TrainingError
+        If the checkpoint is none, or of a training that has not ended.
+    ExportError
+        If the network does not become a bundle, or int8 is asked for without data.
+    """
+    state = load(checkpoint)
+    if 'report' not in state:
+        raise TrainingError(
+            '{} is of a training that has not ended: let training.train finish'.format(checkpoint)
+        )
+    if int8 and not folders:
+        raise ExportError('int8 is calibrated on validation identities: give their set by --data')
+    report, network, output = state['report'], network_of(state), Path(output)
+    temperature, settling, found, sequences = report['temperature'], EmotionSettings(), None, []
+    if folders:
+        sequences = validation_sequences(folders, report['training'], network.settings.size)
+        temperature, settling, found = calibrated(network, report, output.stem, sequences, int8)
+    metadata = metadata_of(network, report, output.stem, settling, found, unproven)
+    frames = [sequence.frames for sequence in sequences] if int8 else ()
+    write_bundle(network, metadata, output, temperature, frames)
+    card = card_of(output.name, metadata, report, temperature, int8, real)
+    output.with_suffix('.md').write_text(card)
 
 
 def main(argv=None):
@@ -219,22 +286,22 @@ def main(argv=None):
     )
     p.add_argument('checkpoint', type=Path, help='best.pt of training.train')
     p.add_argument('-o', '--output', type=Path, required=True, help='bundle to write, .onnx')
-    p.add_argument('--transfer', type=Path, help='text for the card, from training.transfer')
+    p.add_argument('--data', type=Path, nargs='+', default=(), help='folder(s) of clips')
+    p.add_argument('--int8', action='store_true', help='compute in 8 bits where it pays')
+    p.add_argument(
+        '--unproven',
+        nargs='+',
+        default=(),
+        choices=[name for name in EXPRESSIONS if name != NEUTRAL],
+        help='expressions not shown to be recognised on real people: they are not named',
+    )
+    p.add_argument('--real', type=Path, help='text for the card, of training.experiments real')
     args = p.parse_args(argv)
     try:
-        checkpoint = load(args.checkpoint)
-        if 'report' not in checkpoint:
-            raise TrainingError(
-                '{} is of a training that has not ended: let training.train finish'.format(
-                    args.checkpoint
-                )
-            )
-        report, network = checkpoint['report'], network_of(checkpoint)
-        write_bundle(network, metadata_of(network, report), args.output, report['temperature'])
-    except Cs3dError as error:
+        real = args.real.read_text().strip() if args.real else ''
+        export(args.checkpoint, args.output, args.data, args.int8, args.unproven, real)
+    except (Cs3dError, OSError) as error:
         raise SystemExit('error: {}'.format(error)) from error
-    transfer = args.transfer.read_text().strip() if args.transfer else ''
-    args.output.with_suffix('.md').write_text(card_of(report, transfer))
     print('{}: {:.0f} kB'.format(args.output, args.output.stat().st_size / 1e3))
 
 

@@ -3,9 +3,9 @@
 import numpy as np
 import torch
 
-from training.dataset import LABELS
 from training.metrics import judge
 from training.models import build
+from training.targets import LABELS
 
 # Threshold 0, where the neuron is continuous and every rounding gives the same answer.
 SMALL_CLIP = {
