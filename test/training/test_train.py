@@ -328,3 +328,20 @@ def test_calibration_finds_the_temperature_of_overconfident_logits():
 def test_input_is_what_the_robot_reads():
     frames = np.array([[[[0, 128, 255]]]], np.uint8)
     assert to_input(frames).flatten().tolist() == [-1, 0, 127 / 128]
+
+
+def test_offsets_count_as_unchanged_where_they_are_not_explicit(folder, tmp_path):
+    settings = dataclasses.replace(SHORT, explicit_offset=False, label_smoothing=0.0)
+    learner = Learner(tiny(settings).eval(), settings, None, None, tmp_path, print)
+    learner._losses, learner._hits = [], []
+    examples = DataSet(folder, 'train', settings.frame_settings(48)).batch(
+        8, np.random.default_rng(0)
+    )
+    at_rest = examples._replace(changing=np.full_like(examples.changing, LABELS.index('neutral')))
+    losses = []
+    for one, explicit in ((at_rest, False), (at_rest, True)):
+        learner.settings = dataclasses.replace(settings, explicit_offset=explicit)
+        losses.append(learner.training_step(type(one)(*map(torch.from_numpy, one)), 0).item())
+    logits = learner.network(to_input(examples.frames))
+    rows = torch.log_softmax(logits, 1).mean(0)
+    assert losses == pytest.approx([-float(rows[-1]), -float(rows[0])], rel=1e-4)
