@@ -158,6 +158,15 @@ def test_paper_writes_what_it_ran_and_names_what_it_did_not(hard, tmp_path):
     assert 'Not run yet' in text
 
 
+def test_networks_that_were_trained_before_stay_in_the_table(hard, tmp_path):
+    study = Paper([hard], tmp_path, TINY, say=lambda line: None)
+    study.ladder([CS3D])
+    result = study.ladder(['CS3D, pooled head'])
+    assert [row['name'] for row in result['rows']] == [CS3D, 'CS3D, pooled head']
+    with pytest.raises(DataError, match="the table has no 'ResNet'"):
+        study.ladder(['ResNet'])
+
+
 def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
     study = Paper([hard], tmp_path, TINY._replace(epochs=4), say=lambda line: None)
     result = study.sensitivity((0.25,), (4.0, 8.0), share=0.25)

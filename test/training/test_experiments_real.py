@@ -134,6 +134,12 @@ def test_neutral_within_a_second_of_the_end_is_a_return():
     assert back.is_right
 
 
+def test_smile_that_was_never_named_leaves_nothing_to_return_from():
+    back = judged([answer(1.2), answer(2.0)]).returns[0]
+    assert back.back_s == pytest.approx(0.2)
+    assert not back.is_right
+
+
 def test_smile_that_stays_is_no_return():
     back = judged([answer(1.7, 'happy'), answer(3.0, 'happy')]).returns[0]
     assert back.back_s is None
@@ -197,7 +203,9 @@ def test_bundle_that_sees_the_smile_passes_at_true_boxes(videos, bundle, tmp_pat
     assert (boxed['onsets'], boxed['found_right'], boxed['held']) == (1, 1, 1.0)
     assert (boxed['returns'], boxed['returned_right'], boxed['loud']) == (1, 1, 0)
     assert boxed['network']['right']['happy'] == boxed['network']['of']['happy'] > 3
-    assert 'clean | true boxes | 1 of 1' in (out / 'real.md').read_text()
+    text = (out / 'real.md').read_text()
+    assert 'clean | true boxes | 1 of 1' in text
+    assert 'happy after 0.' in text
     assert cv2.imread(str(out / 'smile.png')).std() > 0
 
 

@@ -89,7 +89,7 @@ def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:
     TrainingError
         If there is no such network.
     """
-    folder = Path(out) / 'runs' / run.name / 'seed-{}'.format(run.training.seed)
+    folder = _folder(run, out)
     _claim(folder / 'run.json', run)
     ended = folder / 'ended.json'
     if not ended.exists():
@@ -105,6 +105,17 @@ def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:
             say('broke off: {}'.format(error))
         write_whole(ended, (json.dumps(outcome, indent=1) + '\n').encode())
     return Trained(run, folder, **json.loads(ended.read_text()))
+
+
+def is_ended(run: Run, out: Path) -> bool:
+    """Tell whether just this training was done."""
+    folder = _folder(run, out)
+    about = folder / 'run.json'
+    return (folder / 'ended.json').exists() and json.loads(about.read_text()) == run.described()
+
+
+def _folder(run, out):
+    return Path(out) / 'runs' / run.name / 'seed-{}'.format(run.training.seed)
 
 
 def _network(run):

@@ -37,12 +37,13 @@ class Return(NamedTuple):
     """What was answered to the way back to neutral."""
 
     end_s: float
+    was_named: bool  # whether there was anything to come back from
     back_s: float | None  # from the end until neutral was named; 0 if it was already
 
     @property
     def is_right(self) -> bool:
-        """Whether neutral was named in time."""
-        return self.back_s is not None and self.back_s <= RETURN_S
+        """Whether what was named before was let go in time."""
+        return self.was_named and self.back_s is not None and self.back_s <= RETURN_S
 
 
 class Verdict(NamedTuple):
@@ -116,6 +117,12 @@ def _end_of(clip, change):
 
 
 def _return(clip, change, answers):
+    worn = [i for i in clip.intervals if i.start_s < change.start_s][-1]
+    was_named = any(
+        a.emotion.expression == worn.expression
+        for a in answers
+        if worn.start_s <= a.t_s <= change.end_s
+    )
     following = [c.start_s for c in clip.changes if c.start_s > change.start_s]
     until_s = min(following, default=float('inf'))
     back = [
@@ -123,7 +130,8 @@ def _return(clip, change, answers):
         for a in answers
         if change.start_s <= a.t_s <= until_s and a.emotion.expression == NEUTRAL
     ]
-    return Return(change.end_s, max(0.0, back[0] - change.end_s) if back else None)
+    back_s = max(0.0, back[0] - change.end_s) if back else None
+    return Return(change.end_s, was_named, back_s)
 
 
 class Heard(NamedTuple):

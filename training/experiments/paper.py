@@ -6,7 +6,8 @@ from typing import NamedTuple
 
 import numpy as np
 
-from training.experiments.campaign import Run, finish, training_of
+from training.data.clips import DataError
+from training.experiments.campaign import Run, finish, is_ended, training_of
 from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
 from training.experiments.examine import Examiner
 from training.experiments.results import write_result
@@ -83,10 +84,30 @@ class Paper:
         self._examiner = Examiner(data, self.out / 'views')
 
     def ladder(self, names=None) -> dict:
-        """Train and judge the networks of the table, or some of them; write ``ladder.json``."""
+        """
+        Train and judge the networks of the table; write ``ladder.json``.
+
+        Parameters
+        ----------
+        names : sequence of str, optional
+            Of those that are to be trained; of the others, those that were trained before count.
+
+        Raises
+        ------
+        DataError
+            If there is no such network.
+        """
+        known = {entry.name: entry for entry in entries()}
+        unknown = [name for name in names or () if name not in known]
+        if unknown:
+            raise DataError(
+                'the table has no {}: choose of {}'.format(
+                    ', '.join(map(repr, unknown)), ', '.join(map(repr, known))
+                )
+            )
         rows = []
-        for entry in entries():
-            if names and entry.name not in names:
+        for entry in known.values():
+            if names and entry.name not in names and not self._is_done(entry):
                 continue
             cost = count(build(entry.network, **{**entry.settings, 'width': self.scale.width}))
             runs = [self._judged(entry, seed) for seed in self.scale.seeds]
@@ -100,6 +121,10 @@ class Paper:
             )
             result = write_result(self.out, 'ladder', {'rows': rows}, self.scale.note())
         return result
+
+    def _is_done(self, entry):
+        runs = [run_of(entry, self.data, self.scale, seed) for seed in self.scale.seeds]
+        return all(is_ended(run, self.out) for run in runs)
 
     def _judged(self, entry, seed):
         trained = finish(run_of(entry, self.data, self.scale, seed), self.out, self.say)

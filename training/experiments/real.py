@@ -160,13 +160,16 @@ def described(report: dict) -> str:
         '|---|---|---|---|---|---|---|---|',
     ]
     lines += [_summary_line(entry) for entry in report['settings']]
+    faces = list(dict.fromkeys(row['faces'] for row in report['clips']))
     lines += [
         '',
-        '| clip | events | face | face seen | named after | held | other before | neutral after '
-        '| loudly wrong |',
-        '|---|---|---|---|---|---|---|---|---|',
+        '| clip | events | {} |'.format(' | '.join(faces)),
+        '|---|---|' + '---|' * len(faces),
     ]
-    lines += [_clip_line(row) for row in report['clips']]
+    cells = {}
+    for row in report['clips']:
+        cells.setdefault((row['clip'], row['preset']), []).append(_cell(row))
+    lines += ['| {} | {} | {} |'.format(*key, ' | '.join(own)) for key, own in cells.items()]
     return '\n'.join(lines) + '\n'
 
 
@@ -201,25 +204,25 @@ def _summary_line(entry):
     )
 
 
-def _clip_line(row):
-    onsets, returns = row['onsets'], row['returns']
+def _cell(row):
+    """Return what was answered to a clip."""
+    parts = ['face seen {:.0%}'.format(row['face_share'])]
+    for onset in row['onsets']:
+        text = '{expression} never named'
+        if onset['found_s'] is not None:
+            text = '{expression} after {found_s:.2f} s, held {held:.0%}'
+        parts.append((text + ', others up to {other:.2f}').format(**onset))
+    for back in row['returns']:
+        if back['was_named']:
+            parts.append('neutral ' + seconds(back['back_s']))
     loud = ', '.join('{} {}'.format(name, count) for name, count in row['loud'].items())
-    return '| {} | {} | {} | {:.0%} | {} | {} | {} | {} | {} |'.format(
-        row['clip'],
-        row['preset'],
-        row['faces'],
-        row['face_share'],
-        ', '.join('{} {}'.format(o['expression'], seconds(o['found_s'])) for o in onsets) or '–',
-        ', '.join('{:.0%}'.format(o['held']) for o in onsets) or '–',
-        ', '.join('{:.2f}'.format(o['other']) for o in onsets) or '–',
-        ', '.join(seconds(r['back_s']) for r in returns) or '–',
-        share(sum(row['loud'].values()), row['neutral']) + (' ({})'.format(loud) if loud else ''),
-    )
+    parts.append('loudly wrong {} of {}'.format(loud or 0, row['neutral']))
+    return '; '.join(parts)
 
 
 def seconds(value) -> str:
-    """Return a time, or that it never came."""
-    return 'never' if value is None else '{:.2f} s'.format(value)
+    """Return how long after its time something came, or that it never did."""
+    return 'never again' if value is None else 'again after {:.2f} s'.format(value)
 
 
 def share(part: int, whole: int) -> str:
