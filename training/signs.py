@@ -9,8 +9,8 @@ import torch
 from cs3d_ros import Cs3dError
 from training.models.counter import activity, count, measured_macs
 
-CLIP_NORM = 5.0  # longer gradients are shortened to it; healthy ones are of length 0.2 to 3
-LOUD_NORM = 10 * CLIP_NORM
+CLIP_NORM = 5.0  # longer gradients are shortened to it; CS3D's begin at 22 and fall below 10
+LOUD_NORM = 40 * CLIP_NORM
 RISE = 10.0  # of the median norm, over that of the first epoch
 SILENT = 0.005  # share of a layer's outputs that fire; at theta 0.25 a healthy one has 0.2 to 0.4
 MACS_TOLERANCE = 0.005  # share by which measured and counted multiply-adds may differ
