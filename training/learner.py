@@ -14,6 +14,7 @@ from torch.nn import functional as F
 from training.checkpoints import SCHEMA, DivergedError, save
 from training.dataset import Batches, DataSet, Examples, to_input
 from training.models import Network
+from training.models.network import channels_last
 from training.settings import TrainSettings
 from training.signs import CLIP_NORM, GradientWatch, costs_differ, silence
 from training.targets import AT_REST, LABELS, UNCHANGED
@@ -69,7 +70,7 @@ class Learner(pl.LightningModule):
         super().__init__()
         self.settings, self._data, self._examine = settings, data, examine
         self._out, self._say = out, say
-        self.network = network.to(memory_format=torch.channels_last)
+        self.network = channels_last(network)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.second = None
         # a stream brings its own second head

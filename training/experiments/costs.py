@@ -16,6 +16,7 @@ import torch
 
 from cs3d_ros.power import PowerMeter, find_sources
 from training.experiments.session import THREADS, Session, event_like
+from training.models.network import channels_last
 
 ROUNDS = 30
 WARM_UP = 3
@@ -53,7 +54,8 @@ def time_together(runs: dict, rounds: int = ROUNDS) -> dict:
 
 def torch_run(network):
     """Return a callable that runs a network once: a clip, or a stream's next frame."""
-    network = network.eval()
+    # as it is trained: views of time and space are then free
+    network = channels_last(network.eval())
     s = network.settings
     if hasattr(network, 'step'):
         frame = torch.from_numpy(event_like((1, 1, s.size, s.size)))

@@ -79,6 +79,19 @@ class Network(nn.Module):
             )
 
 
+def channels_last(network: nn.Module) -> nn.Module:
+    """
+    Return a network whose weights lie channels last, in two and in three dimensions.
+
+    ``Module.to(memory_format=...)`` takes one format for all and refuses the other's weights.
+    """
+    formats = {4: torch.channels_last, 5: torch.channels_last_3d}
+    for parameter in network.parameters():
+        if parameter.dim() in formats:
+            parameter.data = parameter.data.contiguous(memory_format=formats[parameter.dim()])
+    return network
+
+
 def scaled(channels: int, width: float) -> int:
     """
     Return channels times width, in whole multiples of 8.
