@@ -1,5 +1,3 @@
-import json
-
 import pytest
 
 pytest.importorskip('cv2')
@@ -10,7 +8,7 @@ import cv2
 
 from training.data.clips import DataError
 from training.experiments.document import PARTS, write_document
-from training.experiments.results import write_result
+from training.experiments.results import command, write_result
 from training.experiments.sections import STREAM, percent
 
 
@@ -124,7 +122,7 @@ def test_sensitivity_shows_where_training_broke_off(folders):
         {'theta': 0.0, 'beta': 1.0, 'accuracy': 0.5, 'signs': ['SSN layers fall silent']},
         {'theta': 0.0, 'beta': 16.0, 'failed': 'the loss became nan'},
     ]
-    result = {'thetas': [0.0, 0.5], 'betas': [1.0, 16.0], 'cells': cells}
+    result = {'network': 'CS3D', 'thetas': [0.0, 0.5], 'betas': [1.0, 16.0], 'cells': cells}
     write_result(folders[0], 'sensitivity', result)
     text = written(folders)
     assert '| 0 | 50.0 | broke off |' in text
@@ -134,7 +132,7 @@ def test_sensitivity_shows_where_training_broke_off(folders):
 
 
 def test_light_without_grey_frames_says_so(folders):
-    result = {'levels': ['standard', 'low_light_3'], 'grey': {}}
+    result = {'network': 'CS3D', 'levels': ['standard', 'low_light_3'], 'grey': {}}
     result['events'] = {'standard': [0.8, 0.9], 'low_light_3': [0.5, 0.6]}
     write_result(folders[0], 'light', result)
     text = written(folders)
@@ -144,10 +142,10 @@ def test_light_without_grey_frames_says_so(folders):
 
 def test_cross_folds_and_ablation_have_their_tables(folders):
     pair = {'train': 'A', 'test': 'B', 'trials': 90, 'runs': [{'seed': 1, **scores(0.4)}]}
-    write_result(folders[0], 'cross', {'pairs': [pair]})
+    write_result(folders[0], 'cross', {'network': 'CS3D', 'pairs': [pair]})
     own = {**scores(0.5), 'trials': 20, 'accuracy_95': [0.3, 0.7]}
     folds = [{'identities': ['s01', 's02'], **own}]
-    write_result(folders[0], 'folds', {'folds': folds, 'together': own})
+    write_result(folders[0], 'folds', {'network': 'CS3D', 'folds': folds, 'together': own})
     settled = {'found_right': 3, 'onsets': 4, 'loud': 1, 'neutral': 10}
     real = {**settled, 'auc': 0.8, 'returned_right': 1, 'returns': 2, 'loud_share': 0.1}
     tried = {'seed': 1, 'standard': 0.7, 'hard': 0.5, 'settled': settled, 'real': real}
@@ -168,6 +166,6 @@ def test_damaged_result_is_told(folders):
         write_document(out, document)
 
 
-def test_result_names_the_command_that_made_it(folders):
-    write_result(folders[0], 'light', {'levels': [], 'events': {}, 'grey': {}})
-    assert json.loads((folders[0] / 'light.json').read_text())['about']['command']
+def test_result_names_the_command_that_made_it_and_no_place_on_this_machine(monkeypatch):
+    monkeypatch.setattr('sys.argv', ['/a/__main__.py', 'cross', '/b/faces', 'c/d', '--out', '/e'])
+    assert command() == 'python -m training.experiments cross faces c/d --out e'

@@ -6,16 +6,17 @@ from training.experiments.campaign import Run, finish, training_of
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
 from training.experiments.examine import Examiner
 from training.experiments.grey_camera import plan_of
-from training.experiments.paper import folder_name
+from training.experiments.paper import SHIPPED, folder_name
 from training.experiments.results import write_result
 from training.experiments.variants import BASE, Variant
 from training.experiments.views import write_view
+from training.models.counter import TABLE
 from training.synthesize import local_workers, synthesize
 
 
 class Ablation:
     """
-    The variants of a data set, each trained and judged once per seed.
+    The variants of a data set, each trained and judged once per seed; the base is SHIPPED.
 
     Parameters
     ----------
@@ -77,7 +78,7 @@ class Ablation:
         run = Run(
             'ablation/' + folder_name(name),
             network,
-            {'head': 'gap', **settings} if network == 'cs3d' else settings,
+            {**(TABLE[SHIPPED][1] if network == 'cs3d' else {}), **settings},
             training_of(self.scale, network, seed, variant.training),
             (source,),
         )

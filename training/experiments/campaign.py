@@ -8,6 +8,7 @@ from typing import NamedTuple
 from training.checkpoints import DivergedError, TrainingError
 from training.data.clips import DataError, write_whole
 from training.experiments.scale import Scale
+from training.models import build
 from training.settings import TrainSettings
 from training.train import data_of, defaults_of, new_network, train
 
@@ -54,7 +55,7 @@ def training_of(scale: Scale, network: str, seed: int, changes: dict | None = No
     Where a network learns from sequences, an epoch has as many fewer of them as training.train
     would have by default, so that every network is shown about as many frames.
     """
-    own = defaults_of(network)
+    own = defaults_of(build(network, width=1 / 64))  # any of its kind
     share = own.examples_per_epoch / TrainSettings().examples_per_epoch
     common = {
         'epochs': scale.epochs,

@@ -11,7 +11,7 @@ import numpy as np
 from training.data.clips import ClipSet, DataError
 from training.experiments.campaign import finish
 from training.experiments.examine import Examiner
-from training.experiments.paper import CS3D, entries, run_of
+from training.experiments.paper import SHIPPED, entry_of, run_of
 from training.experiments.results import write_result
 from training.experiments.views import write_view
 from training.metrics import confusion_matrix, scores
@@ -39,7 +39,7 @@ def parts_of(identities, count: int, seed: int = 0) -> list:
 
 def cross_validate(data: list, out: Path, scale, count: int = 5, say=print) -> dict:
     """
-    Train and test CS3D so often that every person is tested once; write ``folds.json``.
+    Train and test SHIPPED so often that every person is tested once; write ``folds.json``.
 
     Parameters
     ----------
@@ -52,7 +52,7 @@ def cross_validate(data: list, out: Path, scale, count: int = 5, say=print) -> d
         Folds. In each, one part is tested, the next one chooses, the others are learnt from.
     say : callable
     """
-    entry = next(entry for entry in entries() if entry.name == CS3D)
+    entry = entry_of(SHIPPED)
     everyone = [entry['identity'] for folder in data for entry in ClipSet(folder).entries]
     parts = parts_of(everyone, count)
     folds, matrix = [], np.zeros((len(LABELS) - 1,) * 2, np.int64)
@@ -74,7 +74,7 @@ def cross_validate(data: list, out: Path, scale, count: int = 5, say=print) -> d
         own = confusion_matrix(truth, answers, len(LABELS) - 1)
         matrix += own
         folds.append({'identities': tested, **scores(own)})
-        result = {'folds': folds, 'together': scores(matrix)}
+        result = {'network': SHIPPED, 'folds': folds, 'together': scores(matrix)}
         result = write_result(out, 'folds', result, scale.note())
     return result
 

@@ -9,10 +9,11 @@ from training.data.clips import DataError, write_whole
 
 
 def command() -> str:
-    """Return the command that is running, as one would type it."""
+    """Return the command that is running as one would type it; of absolute paths the end."""
     name = Path(sys.argv[0])
     words = ['python', '-m', 'training.experiments'] if name.stem == '__main__' else [name.name]
-    return shlex.join(words + sys.argv[1:])
+    words += [Path(word).name if Path(word).is_absolute() else word for word in sys.argv[1:]]
+    return shlex.join(words)
 
 
 def write_result(out: Path, part: str, result: dict, note: str = '') -> dict:

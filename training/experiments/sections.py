@@ -230,7 +230,10 @@ def sensitivity(result: dict, pictures: Path) -> str:
     """Return the table over theta and beta; draw its heat map."""
     figures.draw_sensitivity(pictures / 'sensitivity.png', result)
     broken = [cell for cell in result['cells'] if cell.get('failed')]
-    lines = ['![Accuracy over theta and beta]({}/sensitivity.png)\n'.format(pictures.name)]
+    lines = [
+        '`{}`, one seed.\n'.format(result['network']),
+        '![Accuracy over theta and beta]({}/sensitivity.png)\n'.format(pictures.name),
+    ]
     rows = [
         ['θ \\ β'] + ['{:g}'.format(beta) for beta in result['betas']],
     ]
@@ -266,8 +269,11 @@ def light(result: dict, pictures: Path) -> str:
         )
         for condition in result['levels']
     ]
-    return '{}\n![Accuracy over light]({}/light.png)\n'.format(
-        table(('condition', 'light', 'CS3D on events, %', 'the same on grey frames, %'), rows),
+    return '`{}`.\n\n{}\n![Accuracy over light]({}/light.png)\n'.format(
+        result['network'],
+        table(
+            ('condition', 'light', 'on events, %', 'on grey frames of the same scenes, %'), rows
+        ),
         pictures.name,
     )
 
@@ -284,19 +290,22 @@ def cross(result: dict, pictures: Path) -> str:
         )
         for pair in result['pairs']
     ]
-    return table(('trained on', 'tested on', 'accuracy, %', 'macro-F1', 'answers'), rows)
+    return '`{}`.\n\n'.format(result['network']) + table(
+        ('trained on', 'tested on', 'accuracy, %', 'macro-F1', 'answers'), rows
+    )
 
 
 def folds(result: dict, pictures: Path) -> str:
     """Return the table of folds."""
     rows = [
-        (k + 1, ', '.join(fold['identities']), percent([fold['accuracy']]).split(' ')[0],
-         fold['trials'])
-        for k, fold in enumerate(result['folds'])
-    ]  # fmt: skip
+        (k, ', '.join(fold['identities']), '{:.1f}'.format(100 * fold['accuracy']), fold['trials'])
+        for k, fold in enumerate(result['folds'], 1)
+    ]
     every = result['together']
     return (
-        '{}\nAll folds together: {:.1%} of {} (95 % {:.1%} to {:.1%}), macro-F1 {:.3f}.\n'.format(
+        '`{}`.\n\n{}\nAll folds together: {:.1%} of {} (95 % {:.1%} to {:.1%}), macro-F1 '
+        '{:.3f}.\n'.format(
+            result['network'],
             table(('fold', 'people', 'accuracy, %', 'answers'), rows),
             every['accuracy'],
             every['trials'],
