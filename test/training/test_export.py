@@ -1,4 +1,5 @@
 import subprocess
+from functools import lru_cache
 from pathlib import Path
 
 import numpy as np
@@ -69,20 +70,23 @@ def test_network_of_other_answers_is_refused():
         metadata_of(network, report_of(network), 'x')
 
 
-def real_images(source, bundle):
-    """Return the face frames of a real recording or video, by the robot's own chain."""
+@lru_cache(None)
+def real_events(source):
+    """Return the events of a real recording or video, and where its face is."""
     if source.endswith('.aedat4'):
         from cs3d_ros.events import open_recording
 
         with open_recording(REAL / 'recordings' / source) as recording:
-            batch = concatenate(recording.batches())
-        roi = Box(100, 60, 120, 120)
-    else:
-        pytest.importorskip('cv2')
-        from cs3d_ros.simulator.video import simulate_video
+            return concatenate(recording.batches()), Box(100, 60, 120, 120)
+    pytest.importorskip('cv2')
+    from cs3d_ros.simulator.video import simulate_video
 
-        batch = concatenate(simulate_video(REAL / 'videos' / source))
-        roi = Box(216, 96, 152, 195)
+    return concatenate(simulate_video(REAL / 'videos' / source)), Box(216, 96, 152, 195)
+
+
+def real_images(source, bundle):
+    """Return the face frames of a real recording or video, by the robot's own chain."""
+    batch, roi = real_events(source)
     frames = Preprocessor(batch.width, batch.height, bundle, roi).push(batch)
     return np.stack([frame.image for frame in frames])
 

@@ -13,7 +13,7 @@ from training.experiments.examine import Examiner
 from training.experiments.results import write_result
 from training.experiments.scale import Scale
 from training.experiments.session import event_like
-from training.graph import onnx_model
+from training.graph import ExportError, onnx_model
 from training.models import build
 from training.models.counter import ADDITION_J, MAC_J, TABLE, count
 from training.quantize import quantized
@@ -242,7 +242,7 @@ def _written(network, folder, name) -> dict:
     """Return the ONNX models of a network by precision, written; none of what no robot runs."""
     try:
         model = onnx_model(network)
-    except TypeError:
+    except ExportError:
         return {}
     size = network.settings.size
     frames = (128 + 128 * event_like((CALIBRATION_FRAMES, size, size))).astype(np.uint8)
