@@ -13,7 +13,12 @@ from training.experiments.sections import STREAM, percent
 
 
 def scores(accuracy):
-    return {'accuracy': accuracy, 'macro_f1': accuracy - 0.01}
+    return {
+        'accuracy': accuracy,
+        'macro_f1': accuracy - 0.01,
+        'mean_recall': accuracy - 0.1,
+        'chance': 0.5,
+    }
 
 
 def run(seed, accuracy, **more):
@@ -78,9 +83,12 @@ def test_ladder_tells_means_with_their_intervals(folders):
     rows = [network('C3D', [0.5, 0.6, 0.7], 4e9), network('+ attention', [0.6, 0.7, 0.8], 2e8)]
     write_result(folders[0], 'ladder', {'rows': rows}, 'widths × 0.25')
     text = written(folders)
-    assert '| C3D | 60.0 ± 24.8 |' in text  # t = 4.303, deviation 10 of three seeds
+    assert (
+        '| C3D | 60.0 ± 24.8 | 50.0 ± 24.8 | 0.590 ± 0.248 |' in text
+    )  # t = 4.303, deviation 10 of three seeds
     assert 'less `C3D`, same seeds: 10.0 ± 0.0 points' in text
     assert '21.29 G operations' in text
+    assert 'be right in 50.0%' in text
     assert '| 50.0 ± 0.0 | 2.00 ± 0.00 |' in text
     assert 'widths × 0.25' in text
     assert text.count('Not run yet') == len(PARTS) - 1

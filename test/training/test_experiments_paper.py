@@ -122,6 +122,7 @@ def test_conditions_are_judged_apart_and_together(trained, hard, tmp_path):
         assert found['conditions'][name] == np.mean(truth == answer)
     truth, answer = examiner.expressions(trained)
     assert found['all']['trials'] == 24
+    assert found['all']['chance'] == 0.5
     assert found['all']['accuracy'] == np.mean(truth == answer)
     assert found['standard']['accuracy'] == found['conditions']['standard']
     assert found['hard'] is None  # of the four conditions one is there

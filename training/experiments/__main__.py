@@ -34,7 +34,7 @@ def paper(options):
     for part in options.parts:
         if part == 'light' and options.grey_clips:
             grey = Grey(options.data[0], options.out, scale, options.grey_clips, options.workers)
-            made.light(grey.judge)
+            made.light(grey)
         elif part == 'ladder':
             made.ladder(options.networks)
         else:
@@ -140,7 +140,7 @@ def parser() -> argparse.ArgumentParser:
         type=int,
         default=0,
         metavar='N',
-        help='scenes drawn again for the grey camera, of which 7 in 10 train it; 0: none',
+        help='scenes drawn again for the grey camera, 1000 or more; 0: events alone',
     )
     c.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that draw')
     _add_scale(c)

@@ -152,7 +152,9 @@ class Examiner:
 
 
 def _scores(truth, answers):
-    return scores(confusion_matrix(truth, answers, UNCHANGED))
+    """Return the scores, and ``chance``: what always the most frequent answer would reach."""
+    found = scores(confusion_matrix(truth, answers, UNCHANGED))
+    return {**found, 'chance': float(np.bincount(truth).max() / len(truth))}
 
 
 def _digest(*parts):

@@ -19,7 +19,7 @@ from training.dataset import TRACKER_LAG_NS, DataSet
 from training.experiments.campaign import finish
 from training.experiments.examine import Examiner
 from training.experiments.grey_camera import cut_again, film, pack, plan_of, unpack
-from training.experiments.paper import run_of
+from training.experiments.paper import LIGHT, run_of
 from training.experiments.views import write_view
 from training.synthesize import local_workers
 from training.targets import CLIP_FRAMES
@@ -77,23 +77,29 @@ class Grey:
         Of the pictures, which may be deleted afterwards, and of trainings.
     scale : Scale
     clips : int
-        Filmed; those that come first in the set.
+        Filmed, of those that differ in nothing but light; the first of the set.
     workers : int
         Processes that film.
     say : callable
+
+    Attributes
+    ----------
+    view : Path
+        The set of the clips that were filmed, as events.
     """
 
     def __init__(self, data: Path, out: Path, scale, clips: int, workers: int, say=print):
         self._out, self._scale, self._say = Path(out), scale, say
         self._pictures = self._out / 'grey'
-        numbers = sorted(entry['index'] for entry in ClipSet(data).entries)[:clips]
-        film_all(plan_of(data), numbers, self._pictures, workers, say)
-        self._view = write_view(
+        lit = [entry['index'] for entry in ClipSet(data).entries if entry['condition'] in LIGHT]
+        filmed = set(sorted(lit)[:clips])
+        film_all(plan_of(data), sorted(filmed), self._pictures, workers, say)
+        self.view = write_view(
             self._out / 'views' / 'grey',
             [data],
-            lambda entry: entry if entry['index'] <= numbers[-1] else None,
+            lambda entry: entry if entry['index'] in filmed else None,
         )
-        self._examiner = Examiner([self._view], self._out / 'views' / 'grey-test', self.open)
+        self._examiner = Examiner([self.view], self._out / 'views' / 'grey-test', self.open)
 
     def open(self, folders, split, settings, size) -> GreySet:
         """Return a split of grey windows, as training.train asks for it."""
@@ -102,7 +108,7 @@ class Grey:
 
     def judge(self, entry, seed: int) -> dict:
         """Return the accuracies of an entry's network by condition."""
-        run = run_of(entry, [self._view], self._scale, seed, 'grey', {'augment': KINDS})
+        run = run_of(entry, [self.view], self._scale, seed, 'grey', {'augment': KINDS})
         trained = finish(run, self._out, self._say, self.open)
         return {} if trained.failed else self._examiner.summary(trained)['conditions']
 

@@ -188,28 +188,26 @@ class Paper:
 
         Parameters
         ----------
-        grey : callable, optional
-            Takes (entry, seed), returns accuracies by condition of the same network on the grey
-            frames of the same scenes.
+        grey : training.experiments.grey.Grey, optional
+            What the same network answers to grey frames of the same scenes. Its clips are then
+            all that is learnt from, also of events, so that nothing differs but the camera.
         """
-        entry = entry_of(SHIPPED)
+        entry, data, examiner = entry_of(SHIPPED), self.data, self._examiner
+        if grey:
+            data, examiner = [grey.view], Examiner([grey.view], self.out / 'views' / 'lit')
         found = {'events': {}, 'grey': {}}
         for seed in self.scale.seeds:
-            judged = self._judged(entry, seed)
-            by_kind = {'events': judged.get('conditions', {})}
+            run = run_of(entry, data, self.scale, seed, 'light' if grey else 'ladder')
+            trained = finish(run, self.out, self.say)
+            by_kind = {'events': {} if trained.failed else examiner.summary(trained)['conditions']}
             if grey:
-                by_kind['grey'] = grey(entry, seed)
+                by_kind['grey'] = grey.judge(entry, seed)
             for kind, conditions in by_kind.items():
-                for condition in LIGHT:
-                    if conditions.get(condition) is not None:
-                        found[kind].setdefault(condition, []).append(conditions[condition])
+                for condition in set(LIGHT) & set(conditions):
+                    found[kind].setdefault(condition, []).append(conditions[condition])
         levels = [condition for condition in LIGHT if condition in found['events']]
-        return write_result(
-            self.out,
-            'light',
-            {'network': SHIPPED, 'levels': levels, **found},
-            self.scale.note(),
-        )
+        result = {'network': SHIPPED, 'levels': levels, **found}
+        return write_result(self.out, 'light', result, self.scale.note())
 
 
 def costs_at(width: float, rounds: int, energy_s: float) -> dict:

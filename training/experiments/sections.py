@@ -66,6 +66,7 @@ def ladder(result: dict, pictures: Path) -> str:
             (
                 row['name'],
                 percent([run['standard']['accuracy'] for run in done]),
+                percent([run['standard']['mean_recall'] for run in done]),
                 spread([run['standard']['macro_f1'] for run in done], '{:.3f}'),
                 percent([run['all']['accuracy'] for run in done]),
                 percent([run['ece'] for run in done if run.get('ece') is not None]),
@@ -81,6 +82,7 @@ def ladder(result: dict, pictures: Path) -> str:
     head = (
         'network',
         'accuracy, standard, %',
+        'mean recall, standard, %',
         'macro-F1, standard',
         'accuracy, all conditions, %',
         'ECE, %',
@@ -107,7 +109,15 @@ def _verdicts(result):
         row['name']: {run['seed']: run['standard']['accuracy'] for run in _done(row)}
         for row in result['rows']
     }
-    lines = [
+    lines = []
+    for run in [run for row in result['rows'] for run in _done(row)][:1]:
+        lines.append(
+            '- Half of what faces do is to go back to neutral: always the most frequent answer '
+            'would be right in {:.1%}. Mean recall counts each expression alike.'.format(
+                run['standard']['chance']
+            )
+        )
+    lines += [
         '- `{}`, seven expressions, standard condition: {} % (85 is asked for).'.format(
             name, percent(list(accuracy[name].values()))
         )
