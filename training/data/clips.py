@@ -158,7 +158,8 @@ def _pack(group, name, array):
     row = max(1, int(np.prod(array.shape[1:])))
     chunk = (max(1, min(len(array), CHUNK // row)),) + array.shape[1:]
     limit = None if len(array) else (None,) + array.shape[1:]  # HDF5 chunks nothing that is empty
-    group.create_dataset(name, data=array, chunks=chunk, maxshape=limit, **PACKED)
+    dataset = group.create_dataset(name, data=array, chunks=chunk, maxshape=limit, **PACKED)
+    dataset.flush()  # else chunks would lie in the file in the order in which they are let go
 
 
 def _check_clip(clip):
