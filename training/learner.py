@@ -188,7 +188,9 @@ class Learner(pl.LightningModule):
         self, optimizer, gradient_clip_val=None, gradient_clip_algorithm=None
     ):
         learnt = [parameter for parameter in self.parameters() if parameter.requires_grad]
-        self._watch.note(float(nn.utils.clip_grad_norm_(learnt, CLIP_NORM)))
+        if not self._watch.note(float(nn.utils.clip_grad_norm_(learnt, CLIP_NORM))):
+            # one such step would leave no number in any weight; without gradients it is none
+            self.zero_grad(set_to_none=True)
 
     def on_train_batch_end(self, outputs, batch, batch_idx):
         # A young average would remember the random start: let its memory grow with the steps.

@@ -1,16 +1,19 @@
 """Signs that a training fails, in words: what was seen, what causes it, what to change."""
 
 import json
+import math
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cs3d_ros import Cs3dError
+from training.checkpoints import DivergedError
 from training.models.counter import activity, count, measured_macs
 
 CLIP_NORM = 5.0  # longer gradients are shortened to it; CS3D's begin at 22 and fall below 10
 LOUD_NORM = 40 * CLIP_NORM
+LOST_IN_A_ROW = 16  # steps without a gradient that is a number, which end a training
 RISE = 10.0  # of the median norm, over that of the first epoch
 SILENT = 0.005  # share of a layer's outputs that fire; at theta 0.25 a healthy one has 0.2 to 0.4
 MACS_TOLERANCE = 0.005  # share by which measured and counted multiply-adds may differ
@@ -20,11 +23,25 @@ class GradientWatch:
     """Lengths of gradients, before they are shortened, epoch by epoch."""
 
     def __init__(self):
-        self._norms, self.first = [], None
+        self._norms, self.first, self._lost = [], None, 0
 
-    def note(self, norm: float):
-        """Take the length of one step's gradient."""
+    def note(self, norm: float) -> bool:
+        """
+        Take the length of one step's gradient; return whether a step can be made with it.
+
+        Raises
+        ------
+        DivergedError
+            If that was not so for LOST_IN_A_ROW steps.
+        """
         self._norms.append(norm)
+        self._lost = 0 if math.isfinite(norm) else self._lost + 1
+        if self._lost == LOST_IN_A_ROW:
+            raise DivergedError(
+                'the gradients of {} steps in a row were no numbers: lower --learning-rate or '
+                '--beta, or train with --precision fp32'.format(LOST_IN_A_ROW)
+            )
+        return not self._lost
 
     def end_epoch(self, beta=None, learning_rate=None) -> tuple[float, str | None]:
         """Return the median length of the epoch, and a warning if gradients explode."""

@@ -7,6 +7,7 @@ import torch
 
 from cs3d_ros import Cs3dError
 from training import signs
+from training.checkpoints import DivergedError
 from training.models import build
 from training.signs import GradientWatch, below_reference, costs_differ, read_reference, silence
 
@@ -34,6 +35,15 @@ def test_gradients_that_rise_tenfold_explode():
 
 def test_gradients_without_a_number_explode():
     assert epochs([float('nan'), float('inf'), 1.0])[0]
+
+
+def test_gradients_that_stay_without_a_number_end_the_training():
+    watch = GradientWatch()
+    for _ in range(3):
+        assert [watch.note(norm) for norm in [float('inf')] * 9 + [1.0]] == [False] * 9 + [True]
+    with pytest.raises(DivergedError, match='16 steps in a row.*--precision fp32'):
+        for _ in range(16):
+            watch.note(float('nan'))
 
 
 def test_one_long_gradient_is_no_explosion():
