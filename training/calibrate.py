@@ -13,7 +13,6 @@ from cs3d_ros.inference import Emotion, EmotionFilter, EmotionSettings, make_est
 from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
 from training.examination import temperature_of
 from training.metrics import calibration_error
-from training.sequences import cut_sequence
 from training.settings import TrainSettings
 from training.train import data_of
 
@@ -192,6 +191,6 @@ def validation_sequences(
     watched = []
     for sequence in sequences[:: -(-len(sequences) // most)]:
         worn, weight, *_ = sequence.targets(data.settings.period_ns, 0.0)
-        frames = cut_sequence(sequence, data.settings, cleaning=data.cleaning)
+        frames = data.cut(sequence)
         watched.append(Watched(frames, worn, weight > 0))
     return watched

@@ -65,6 +65,11 @@ def network_of(checkpoint: dict) -> Network:
     return network.eval()
 
 
+def device() -> torch.device:
+    """Return where networks are to answer: on the GPU if there is one."""
+    return torch.device('cuda' if torch.cuda.is_available() else 'cpu')
+
+
 class WholeFiles(CheckpointIO):
     """Lightning's own checkpoints, kept as whole as the others."""
 

@@ -37,6 +37,7 @@ from training.augment import (
     wandering,
 )
 from training.data.clips import ClipSet, DataError
+from training.settings import TrainSettings
 from training.targets import (
     CLIP_FRAMES,
     LABELS,
@@ -54,6 +55,7 @@ SHORTEST_LEAD_NS = 130_000_000  # of a window before whose start nothing was rec
 FILTER_LEAD_NS = 50_000_000  # of events that a filter sees before the first frame
 EVENTS_IN_MEMORY = 300_000_000  # 4 GB, 13 bytes each; a set of 4,000 clips may have more
 TRIES = 1000  # at a window of a label
+BUSY, BUSIEST_OF = 0.5, 4  # share of unchanged windows that are the busiest of so many
 
 
 class Examples(NamedTuple):
@@ -88,6 +90,8 @@ class Clip:
         The face at those times.
     identity : str
     transitions : list of Transition
+    key : str
+        What tells the clip from all others, in its set and in views of it.
     """
 
     def __init__(
@@ -97,9 +101,10 @@ class Clip:
         boxes: np.ndarray,
         identity: str,
         transitions: list[Transition],
+        key: str = '',
     ):
         self.events_between, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
-        self.identity, self.transitions = identity, transitions
+        self.identity, self.transitions, self.key = identity, transitions, key
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
 
     def boxes_at(self, t_ns: np.ndarray) -> np.ndarray:
@@ -228,7 +233,8 @@ class DataSet:
     Parameters
     ----------
     folders : path or list of paths
-        Each holds shards, as training.synthesize writes them, and may still be growing.
+        Each holds shards, as training.synthesize writes them, and may still be growing; or a
+        ClipSet that is open already.
     split : str
         ``train``, ``val`` or ``test``; no identity is in two of them.
     settings : FrameSettings
@@ -244,6 +250,8 @@ class DataSet:
         identity stands in two splits, or an expression is never moved to.
     """
 
+    SHELF = Shelf
+
     def __init__(
         self,
         folders,
@@ -256,18 +264,33 @@ class DataSet:
         self.split, self.settings, self.kinds, self.cleaning = split, settings, kinds, cleaning
         self.window_ns = CLIP_FRAMES * settings.period_ns
         self.clips = []
-        self._sets = [ClipSet(folder) for folder in folders]
+        self._sets = [f if isinstance(f, ClipSet) else ClipSet(f) for f in folders]
         self._taken = [0] * len(folders)  # entries of each set
         self._split_of = {}  # identity -> split
-        self._shelf = Shelf()
+        self._shelf = self.SHELF()
         self._by_target = [[] for _ in range(UNCHANGED)]
         self.take_in()
-        where = '{}, split {}'.format(', '.join(map(str, folders)), split)
+        self._check('{}, split {}'.format(', '.join(map(str, folders)), split))
+
+    def _check(self, where):
         if not self.clips:
             raise DataError('{}: there is no clip with times and boxes: make more'.format(where))
         for name, found in zip(EXPRESSIONS, self._by_target):
             if not found:
                 raise DataError('{}: no face moves to {}: make more clips'.format(where, name))
+
+    @classmethod
+    def of(cls, folders, split: str, settings: TrainSettings, size: int, **others):
+        """Return a split as a training asks for it, in frames of a size in px."""
+        reach_ns = int(1e6 * settings.background_activity_ms)
+        return cls(
+            folders,
+            split,
+            settings=settings.frame_settings(size),
+            kinds=settings.augment,
+            cleaning=CleaningSettings(background_activity_ns=reach_ns),
+            **others,
+        )
 
     def take_in(self) -> int:
         """Take in the clips that the folders hold by now; return how many of them were new."""
@@ -298,7 +321,8 @@ class DataSet:
             transitions = transitions_of(entry['segments'])
         except DataError as error:
             raise DataError('{}, clip {}: {}'.format(clips.folder, index, error)) from error
-        clip = Clip(read, truth.t_ns, truth.box, entry['identity'], transitions)
+        key = '{identity} {seed} {index}'.format(**entry)
+        clip = Clip(read, truth.t_ns, truth.box, entry['identity'], transitions, key)
         self.clips.append(clip)
         for transition in transitions:
             if transition.target is not None:
@@ -326,8 +350,8 @@ class DataSet:
         )
 
     def draw_busy_unchanged(self, rng: np.random.Generator, window_ns: float) -> Window:
-        """Return the busiest of four unchanged windows: a talker, a nod, a blink."""
-        windows = [self.draw(UNCHANGED, rng, window_ns) for _ in range(4)]
+        """Return the busiest of some unchanged windows: a talker, a nod, a blink."""
+        windows = [self.draw(UNCHANGED, rng, window_ns) for _ in range(BUSIEST_OF)]
         return max(
             windows,
             key=lambda w: len(w.clip.events_between(int(w.end_ns - window_ns), w.end_ns)),
@@ -347,7 +371,7 @@ class DataSet:
         for i, label in enumerate(labels):
             variation = draw_variation(rng, self.kinds)
             window_ns = self.window_ns * variation.pace
-            if label == UNCHANGED and rng.random() < 0.5:
+            if label == UNCHANGED and rng.random() < BUSY:
                 window = self.draw_busy_unchanged(rng, window_ns)
             else:
                 window = self.draw(int(label), rng, window_ns)

@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.dataset import DataSet, to_input
 from training.metrics import judge, judge_frames
-from training.sequences import SequenceSet, cut_sequence
+from training.sequences import SequenceSet
 from training.targets import LABELS, UNCHANGED
 
 BATCH = 32  # windows
@@ -36,6 +36,10 @@ class WindowExamination:
         if labels != LABELS:
             keep = self.truth != UNCHANGED
             self.frames, self.truth = self.frames[keep], self.truth[keep]
+
+    def some(self, count: int) -> torch.Tensor:
+        """Return some of the windows, as a network reads them."""
+        return to_input(self.frames[:: -(-len(self.frames) // count)])
 
     def logits(self, network) -> torch.Tensor:
         """Return logits (n, outputs) float32 of a network that is made ready to answer."""
@@ -80,6 +84,11 @@ class SequenceExamination:
         self._places = self._places[self._clear[self._places]]
         self.truth = self._all_truth[self._places]
 
+    def some(self, count: int) -> torch.Tensor:
+        """Return the longest of the clips, as far as all of them go, as a network reads them."""
+        longest = [self._data.cut(sequence) for sequence in self._sequences[-count:]]
+        return to_input(np.stack([frames[: len(longest[0])] for frames in longest]))
+
     def logits(self, network) -> torch.Tensor:
         """Return logits (n, outputs) float32 at the moments."""
         return self._frame_logits(network)[self._places]
@@ -98,16 +107,13 @@ class SequenceExamination:
         rows = []
         with torch.inference_mode():
             for group in _grouped(self._sequences):
-                frames = [self._cut(sequence) for sequence in group]
+                frames = [self._data.cut(sequence) for sequence in group]
                 padded = np.full((len(group), *frames[-1].shape), 128, np.uint8)
                 for row, one in zip(padded, frames):
                     row[: len(one)] = one
                 answers = network(to_input(padded).to(device)).float().cpu()
                 rows += [answer[: len(one)] for answer, one in zip(answers, frames)]
         return torch.cat(rows)
-
-    def _cut(self, sequence):
-        return cut_sequence(sequence, self._data.settings, cleaning=self._data.cleaning)
 
 
 def last_answer(logits: torch.Tensor) -> torch.Tensor:

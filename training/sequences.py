@@ -18,6 +18,7 @@ from cs3d_ros.events import CleaningSettings, FrameSettings, still_frame
 from cs3d_ros.face.align import MARGIN
 from training.augment import AUGMENTATIONS, Variation, draw_variation
 from training.dataset import Clip, DataSet, Examples, balanced, cut_frames, finished
+from training.settings import TrainSettings
 from training.targets import (
     CLIP_FRAMES,
     UNCHANGED,
@@ -121,12 +122,31 @@ class SequenceSet(DataSet):
         self.frames, self.still_share, self.doubt_weight = frames, still_share, doubt_weight
         super().__init__(folders, split, settings, kinds, cleaning)
 
+    @classmethod
+    def of(cls, folders, split: str, settings: TrainSettings, size: int, **others):
+        """Return a split as a training asks for it, in frames of a size in px."""
+        return super().of(
+            folders,
+            split,
+            settings,
+            size,
+            frames=settings.sequence_frames,
+            still_share=settings.still_share,
+            doubt_weight=settings.doubt_weight,
+            **others,
+        )
+
     def draw_sequence(self, label: int, rng: np.random.Generator, pace: float = 1.0) -> Sequence:
         """Return a random sequence around a move to a label, or of a face that expresses nothing.
 
         Its start, and thereby what of the expressions is seen, is random.
         """
-        clip, anchor_ns = self._anchor(label, rng)
+        return self.sequence_around(*self._anchor(label, rng), rng, pace)
+
+    def sequence_around(
+        self, clip: Clip, anchor_ns: float | None, rng: np.random.Generator, pace: float = 1.0
+    ) -> Sequence:
+        """Return a random sequence of a clip that shows a time of it, any time if None."""
         period_ns = self.settings.period_ns * pace
         pause = 0
         if rng.random() < self.still_share:
@@ -176,22 +196,32 @@ class SequenceSet(DataSet):
         for i, label in enumerate(balanced(size, rng)):
             variation = draw_variation(rng, self.kinds)
             sequence = self.draw_sequence(int(label), rng, variation.pace)
-            frames[i] = cut_sequence(
-                sequence, self.settings, variation=variation, rng=rng, cleaning=self.cleaning
-            )
+            frames[i] = self.cut(sequence, variation, rng)
             rows.append(
                 sequence.targets(self.settings.period_ns, self.doubt_weight, variation.blank)
             )
         return Examples(frames, *(np.stack(column) for column in zip(*rows)))
 
+    def cut(
+        self,
+        sequence: Sequence,
+        variation: Variation = Variation(),
+        rng: np.random.Generator | None = None,
+    ) -> np.ndarray:
+        """Return the frames (T, size, size) uint8 of a sequence."""
+        return cut_sequence(
+            sequence, self.settings, variation=variation, rng=rng, cleaning=self.cleaning
+        )
+
     def fixed_sequences(self) -> list[Sequence]:
         """Return whole clips, in the periods of the robot."""
+        return [self.whole(clip) for clip in self.clips]
+
+    def whole(self, clip: Clip) -> Sequence:
+        """Return all of a clip, in the periods of the robot."""
         period_ns = self.settings.period_ns
-        sequences = []
-        for clip in self.clips:
-            start_ns = -(-clip.start_ns // period_ns) * period_ns
-            sequences.append(Sequence(clip, start_ns, (clip.end_ns - start_ns) // period_ns))
-        return sequences
+        start_ns = -(-clip.start_ns // period_ns) * period_ns
+        return Sequence(clip, start_ns, (clip.end_ns - start_ns) // period_ns)
 
     def moments(self, sequences, rng: np.random.Generator) -> list[tuple[int, int]]:
         """

@@ -36,6 +36,7 @@ class TrainSettings:
     frame_step: int = 32  # grey levels per event
     background_activity_ms: float = 0.0  # reach of the filter of that name; 0: none
     augment: tuple = AUGMENTATIONS
+    cuts: str = ''  # folder of training.cut; empty: examples are cut anew all the time
     epochs: int = 30
     examples_per_epoch: int = 4096  # windows or sequences
     batch: int = 32  # of all processes together

@@ -22,9 +22,9 @@ from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.events import CleaningSettings
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.checkpoints import TrainingError, WholeFiles, load, network_of, read, save
+from training.checkpoints import TrainingError, WholeFiles, device, load, network_of, read, save
+from training.cut import open_cuts
 from training.data.clips import write_whole
 from training.dataset import CLIP_FRAMES, DataSet
 from training.examination import SequenceExamination, WindowExamination, temperature_of
@@ -78,24 +78,25 @@ def new_network(name: str, settings: TrainSettings, **network_settings) -> Netwo
     return network
 
 
+def begin_with(network: Network, path: Path):
+    """Give a network the weights of a checkpoint; TrainingError if it is of another one."""
+    kept = load(path)
+    found = kept['model'], kept['network_settings']
+    if found != (network.name, network.settings.as_dict()):
+        raise TrainingError(
+            '{} is of another network ({} {}): give the same settings, or leave out --init'.format(
+                path, *found
+            )
+        )
+    network.load_state_dict(kept['averaged'])
+
+
 def data_of(folders, split: str, settings: TrainSettings, size: int) -> DataSet:
     """Return a split as a training asks for it, in frames of a size in px."""
-    reach_ns = int(1e6 * settings.background_activity_ms)
-    common = {
-        'settings': settings.frame_settings(size),
-        'kinds': settings.augment,
-        'cleaning': CleaningSettings(background_activity_ns=reach_ns),
-    }
-    if settings.learns == 'windows':
-        return DataSet(folders, split, **common)
-    return SequenceSet(
-        folders,
-        split,
-        **common,
-        frames=settings.sequence_frames,
-        still_share=settings.still_share,
-        doubt_weight=settings.doubt_weight,
-    )
+    if settings.cuts:
+        return open_cuts(folders, split, settings, size)
+    kind = DataSet if settings.learns == 'windows' else SequenceSet
+    return kind.of(folders, split, settings, size)
 
 
 def examination_of(data: DataSet, settings: TrainSettings, most: int | None = None):
@@ -258,7 +259,7 @@ def conclude(
 ) -> dict:
     """Calibrate the best checkpoint, judge it on the test identities, write the report."""
     best = load(out / 'best.pt')
-    network = network_of(best)
+    network = network_of(best).to(device())
     settings = TrainSettings(**best['train_settings'])
     size = network.settings.size
     validation = examination_of(open_data(folders, 'val', settings, size), settings)
@@ -308,6 +309,9 @@ def parser(network: Network) -> argparse.ArgumentParser:
     )
     p.add_argument('--out', type=Path, required=True, help='folder of checkpoints; resumes there')
     p.add_argument('--model', default=DEFAULT_MODEL, help='name of a network of training.models')
+    p.add_argument(
+        '--init', type=Path, help='best.pt of such a network, whose weights it begins with'
+    )
     p.add_argument('--reference', type=Path, help='report.json of the C3D of the same data')
     add_arguments(p.add_argument_group('training'), defaults_of(network))
     group = p.add_argument_group('network {} (another one by --model)'.format(network.name))
@@ -355,6 +359,8 @@ def main(argv=None):
         }
         print(json.dumps(told, indent=1), flush=True)
     try:
+        if args.init:
+            begin_with(network, args.init)
         reference = read_reference(args.reference) if args.reference else None
         train(
             args.data,

@@ -20,7 +20,15 @@ from training.dataset import LABELS, DataSet, to_input
 from training.examination import temperature_of
 from training.learner import Learner
 from training.settings import TrainSettings
-from training.train import asked, defaults_of, lightning_trainer, main, new_network, train
+from training.train import (
+    asked,
+    begin_with,
+    defaults_of,
+    lightning_trainer,
+    main,
+    new_network,
+    train,
+)
 
 TINY = {
     'width': 0.0625,
@@ -189,6 +197,32 @@ def test_loss_that_is_no_number_names_the_cure(folder, tmp_path):
         network.head[-1].weight.fill_(float('nan'))
     with pytest.raises(TrainingError, match='lower --learning-rate'):
         learn(folder, tmp_path, SHORT, network)
+
+
+def test_step_whose_gradient_is_no_number_is_passed_over(folder, tmp_path):
+    network = tiny()
+    calls = []
+
+    def spoil(gradient):
+        calls.append(1)
+        return gradient * float('nan') if len(calls) == 2 else gradient
+
+    network.head[-1].weight.register_hook(spoil)
+    learner, _ = learn(folder, tmp_path, SHORT, network)
+    assert len(calls) == 4 and len(learner.history) == 2
+    assert all(torch.isfinite(weight).all() for weight in learner.network.state_dict().values())
+
+
+def test_training_begins_with_the_weights_it_is_given(trained):
+    network = tiny(dataclasses.replace(SHORT, seed=5))
+    begin_with(network, trained[0] / 'best.pt')
+    kept = load(trained[0] / 'best.pt')['averaged']
+    assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+
+
+def test_weights_of_another_network_are_no_beginning(trained):
+    with pytest.raises(TrainingError, match="another network .*'width': 0.0625.*leave out --init"):
+        begin_with(tiny(width=0.125), trained[0] / 'best.pt')
 
 
 def test_learning_lowers_the_loss_on_one_batch(folder, tmp_path):

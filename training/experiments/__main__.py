@@ -107,6 +107,7 @@ def _seeds(text):
 
 def _add_scale(parser):
     s = Scale()
+    parser.set_defaults(cuts=s.cuts)
     group = parser.add_argument_group('scale', 'the same for all trainings')
     group.add_argument('--width', type=float, default=s.width, help='of all networks')
     group.add_argument('--seeds', type=_seeds, default=s.seeds, metavar='1,2,3')
@@ -133,6 +134,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('data', type=Path, nargs='+', help='folders made by training.synthesize')
     c.add_argument('--out', type=Path, required=True, help='of trainings and results')
     c.add_argument('--parts', nargs='*', choices=PARTS, default=PARTS, help='none: document only')
+    c.add_argument('--cuts', default='', help='of the data, made by training.cut')
     c.add_argument('--networks', nargs='+', metavar='NAME', help='rows of the ladder; all')
     c.add_argument('--document', type=Path, default=DOCUMENT)
     c.add_argument(

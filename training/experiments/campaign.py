@@ -65,6 +65,7 @@ def training_of(scale: Scale, network: str, seed: int, changes: dict | None = No
         'threads': scale.threads,
         'loaders': scale.loaders,
         'precision': scale.precision,
+        'cuts': scale.cuts,
     }
     return replace(own, **{**common, **(changes or {})})
 

@@ -2,13 +2,12 @@
 
 import hashlib
 import json
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 
+from training.checkpoints import device
 from training.data.clips import ClipSet, DataError, write_whole
-from training.dataset import to_input
 from training.experiments.candidates import HARD
 from training.experiments.views import write_view
 from training.export import export
@@ -61,7 +60,8 @@ class Examiner:
         """Return all that a network was asked, which is kept beside its checkpoint."""
         path = trained.folder / 'answers-{}.json'.format(self._mark)
         if not path.exists():
-            network, training = network_of(load(trained.checkpoint)), trained.run.training
+            network = network_of(load(trained.checkpoint)).to(device())
+            training = trained.run.training
             answers, busy = {}, None
             for condition in self.conditions:
                 asked = self._examination(condition, training, network.settings.size)
@@ -71,11 +71,12 @@ class Examiner:
                     shown = truth < UNCHANGED
                     best = logits[shown, :UNCHANGED].argmax(1)
                     answers[condition] = [truth[shown].tolist(), best.tolist()]
-                    busy = busy if busy and condition != STANDARD else activity(network, clips)
+                    if not busy or condition == STANDARD:
+                        busy = activity(network, clips.to(device()))
             if not answers:
                 raise DataError(
-                    '{}: no condition has test clips of every expression: make more clips'.format(
-                        ', '.join(map(str, self._data))
+                    '{}: no condition can be asked about, the last as {}'.format(
+                        ', '.join(map(str, self._data)), self._fault
                     )
                 )
             cost = count(network)
@@ -98,11 +99,11 @@ class Examiner:
                 lambda e: e if (e['split'], e['condition']) == ('test', condition) else None,
             )
             try:
-                split = self._open_data([view], 'test', replace(training, augment=()), size)
-                some = split.batch(CLIPS, np.random.default_rng(0)).frames
-                found = examination_of(split, training), to_input(some)
-            except DataError:
-                found = None
+                split = self._open_data([view], 'test', training, size)
+                examination = examination_of(split, training)
+                found = examination, examination.some(CLIPS)
+            except DataError as error:
+                found, self._fault = None, str(error)
             self._examinations[key] = found
         return self._examinations[key]
 

@@ -14,14 +14,17 @@ class Scale(NamedTuple):
     threads: int = 2
     loaders: int = 1
     precision: str = 'bf16'
+    cuts: str = ''  # folder of training.cut; empty: examples are cut anew all the time
 
     def note(self) -> str:
         """Return the scale in words, for the document."""
         limit = ', at most {:g} minutes each'.format(self.minutes) if self.minutes else ''
-        return 'widths × {:g}, seeds {}, {} epochs of {:,} windows{}'.format(
+        kept = ', out of sequences that were cut once' if self.cuts else ''
+        return 'widths × {:g}, seeds {}, {} epochs of {:,} windows{}{}'.format(
             self.width,
             ', '.join(map(str, self.seeds)),
             self.epochs,
             self.examples_per_epoch,
+            kept,
             limit,
         )

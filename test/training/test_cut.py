@@ -1,0 +1,182 @@
+import dataclasses
+import json
+
+import numpy as np
+import pytest
+
+pytest.importorskip('torch')
+
+from fabricated import PLACES, write_set
+
+from cs3d_ros.inference.emotion import EXPRESSIONS
+from training.cut import LEAST_FRAMES, main
+from training.data.clips import DataError
+from training.settings import TrainSettings
+from training.targets import LABELS, UNCHANGED
+from training.train import asked, data_of, train
+
+SIZE = 48
+
+
+def settings(cuts='', learns='windows', **others):
+    return TrainSettings(learns=learns, cuts=str(cuts), sequence_frames=40, augment=(), **others)
+
+
+def cut(folder, out, *options):
+    line = [folder, '--out', out, '--size', SIZE, '--sequence-frames', 40, '--workers', 1]
+    main([str(word) for word in (*line, *options)])
+    return out
+
+
+@pytest.fixture(scope='module')
+def folder(tmp_path_factory):
+    return write_set(tmp_path_factory.mktemp('set') / 'set', clips_per_expression=1)
+
+
+@pytest.fixture(scope='module')
+def cuts(folder, tmp_path_factory):
+    return cut(folder, tmp_path_factory.mktemp('cuts') / 'cuts', '--variations', 6, '--augment')
+
+
+def opened(folder, cuts, split, learns):
+    """Return a split twice: as it was cut before, and cut out of events."""
+    both = (settings(found, learns) for found in (cuts, ''))
+    return [data_of([folder], split, one, SIZE) for one in both]
+
+
+def test_windows_of_whole_clips_are_those_that_are_cut_out_of_events(folder, cuts):
+    kept, live = opened(folder, cuts, 'val', 'windows')
+    pairs = list(zip(*(data.fixed_windows(np.random.default_rng(0)) for data in (kept, live))))
+    assert len(pairs) > len(EXPRESSIONS)
+    for one, other in pairs:
+        np.testing.assert_array_equal(kept.cut(one), live.cut(other))
+
+
+def test_whole_clips_are_those_that_are_cut_out_of_events(folder, cuts):
+    kept, live = opened(folder, cuts, 'test', 'sequences')
+    for one, other in zip(kept.fixed_sequences(), live.fixed_sequences()):
+        np.testing.assert_array_equal(kept.cut(one), live.cut(other))
+
+
+def place(frames):
+    """Return where most happens in frames, less what happens everywhere; (x, y) from 0 to 1."""
+    busy = np.abs(frames.astype(float) - 128).sum(0)
+    busy[busy < 0.5 * busy.max()] = 0
+    y, x = np.indices(busy.shape)
+    return (busy * x).sum() / busy.sum() / SIZE, (busy * y).sum() / busy.sum() / SIZE
+
+
+def test_windows_show_what_their_labels_say(folder, cuts):
+    kept, live = opened(folder, cuts, 'train', 'windows')
+    found, wanted = (data.batch(64, np.random.default_rng(1)) for data in (kept, live))
+    assert (
+        np.bincount(found.changing[:, 0]).tolist() == np.bincount(wanted.changing[:, 0]).tolist()
+    )
+    for data in (found, wanted):
+        at = {label: [] for label in range(UNCHANGED)}
+        for frames, label in zip(data.frames, data.changing[:, 0]):
+            if label < UNCHANGED:
+                at[label].append(place(frames))
+        places = {LABELS[label]: np.median(found, 0) for label, found in at.items()}
+        far = [
+            np.hypot(*(places[a] - places[b]))
+            for a in PLACES
+            for b in PLACES
+            if a < b and a in places and b in places
+        ]
+        assert min(far) > 0.1, places
+
+
+def test_sequences_are_balanced_and_told_as_live_ones_are(folder, cuts):
+    kept, live = opened(folder, cuts, 'train', 'sequences')
+    found, wanted = (data.batch(180, np.random.default_rng(2)) for data in (kept, live))
+    for name in ('worn', 'changing'):
+        shares = [
+            np.bincount(getattr(data, name).ravel(), minlength=8) / getattr(data, name).size
+            for data in (found, wanted)
+        ]
+        assert np.abs(shares[0] - shares[1]).max() < 0.08, (name, shares)
+    assert abs(found.worn_weight.mean() - wanted.worn_weight.mean()) < 0.1
+    busy = [(data.frames != 128).mean() for data in (found, wanted)]
+    assert 0.7 < busy[0] / busy[1] < 1.4
+
+
+def test_windows_begin_with_still_frames_where_their_sequences_begin(folder, cuts):
+    kept, _ = opened(folder, cuts, 'train', 'windows')
+    frames = kept.batch(400, np.random.default_rng(3)).frames
+    still = (frames == 128).all((2, 3))
+    leading = np.logical_and.accumulate(still, 1).sum(1)
+    assert leading.max() > 4
+    assert leading.max() <= frames.shape[1] - LEAST_FRAMES or still.all(1).any()
+
+
+def test_training_reads_cuts(folder, cuts, tmp_path):
+    args, network, chosen = asked(
+        [str(folder), '--out', str(tmp_path), '--model', 'cs3d', '--size', str(SIZE)]
+        + '--width 0.0625 --head gap --stem-filters 2 --epochs 1 --examples-per-epoch 16'.split()
+        + ['--batch', '8', '--threads', '1', '--sequence-frames', '40', '--augment']
+        + ['--cuts', str(cuts)]
+    )
+    report = train(args.data, args.out, network, chosen, say=lambda line: None)
+    assert report['training']['cuts'] == str(cuts)
+    assert 0 <= report['test']['all']['accuracy'] <= 1
+
+
+def test_cutting_again_cuts_what_is_missing_and_the_same(folder, cuts, tmp_path):
+    again = cut(folder, tmp_path / 'cuts', '--variations', 6, '--augment')
+    parts = sorted(path.name for path in cuts.iterdir())
+    assert sorted(path.name for path in again.iterdir()) == parts and len(parts) == 5
+    (again / 'a.npz').unlink()
+    kept = (again / 'b.npz').stat().st_mtime_ns
+    cut(folder, again, '--variations', 6, '--augment')
+    assert (again / 'b.npz').stat().st_mtime_ns == kept
+    for name in parts:
+        assert (again / name).read_bytes() == (cuts / name).read_bytes(), name
+
+
+def refused(folder, cuts, match, **others):
+    with pytest.raises(DataError, match=match):
+        data_of([folder], 'train', dataclasses.replace(settings(cuts), **others), SIZE)
+
+
+def copy_of(cuts, out):
+    out.mkdir()
+    for path in cuts.iterdir():
+        (out / path.name).write_bytes(path.read_bytes())
+    return out
+
+
+def test_cuts_of_other_settings_are_refused(folder, cuts):
+    refused(folder, cuts, 'another frame_step: cut anew', frame_step=16)
+    refused(folder, cuts, 'another augment', augment=('mirror',))
+
+
+def test_folder_without_cuts_is_refused(folder, tmp_path):
+    refused(folder, tmp_path, 'holds no cuts .*python -m training.cut')
+
+
+def test_clips_that_were_not_cut_are_counted(folder, cuts, tmp_path):
+    some = copy_of(cuts, tmp_path / 'some')
+    (some / 'a.npz').unlink()
+    refused(folder, some, r'of \d+ clips were not cut: run training.cut again')
+
+
+@pytest.mark.parametrize('name', ['a.npz', 'a.frames'])
+@pytest.mark.parametrize('length', [0, 100, -1])
+def test_damaged_part_is_named(folder, cuts, tmp_path, name, length):
+    some = copy_of(cuts, tmp_path / 'some')
+    content = (some / name).read_bytes()
+    (some / name).write_bytes(content[:length])
+    refused(folder, some, 'a.npz is no whole part')
+
+
+def test_other_cuts_in_the_folder_are_not_mixed_with(folder, cuts, tmp_path):
+    some = copy_of(cuts, tmp_path / 'some')
+    with pytest.raises(SystemExit, match='holds cuts of other settings'):
+        cut(folder, some, '--variations', 5, '--augment')
+    assert json.loads((some / 'cuts.json').read_text())['variations'] == 6
+
+
+def test_folder_without_shards_is_refused(tmp_path):
+    with pytest.raises(SystemExit, match='holds no shards'):
+        cut(tmp_path, tmp_path / 'cuts')
