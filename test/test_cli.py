@@ -19,7 +19,7 @@ from cs3d_ros.events import (
     open_recording,
     write_recording,
 )
-from cs3d_ros.inference import EXPRESSIONS
+from cs3d_ros.inference import EXPRESSIONS, SHIPPED_BUNDLE
 from cs3d_ros.simulator import (
     AUTO,
     OFF,
@@ -122,6 +122,17 @@ def test_run_refuses_impossible_cleaning(recording, capsys, option):
     said = capsys.readouterr()
     assert (said.out, said.err.count('\n')) == ('', 1)
     assert 'cleaning cannot be set so' in said.err
+
+
+def test_run_names_what_is_unproven_on_people_only_if_asked_to(capsys):
+    demo = os.path.join(os.path.dirname(SHIPPED_BUNDLE), 'demo_face.aedat4')
+
+    def named(*options):
+        assert main(['run', demo, *options]) == 0
+        return {line.split()[2] for line in capsys.readouterr().out.splitlines()} - {'no'}
+
+    assert named() == {'neutral', 'happy'}
+    assert named('--name-unproven') == {'neutral', 'happy', 'surprised', 'disgusted'}
 
 
 def test_run_says_where_no_face_is(recording, tmp_path, capsys):

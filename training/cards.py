@@ -53,7 +53,8 @@ def card_of(
         minutes=report['elapsed_min'],
         epoch=report['epoch'],
         seed=report['training']['seed'],
-        training=_listed(report['training']),
+        training=_listed(metadata['training']['settings']),
+        began=_began(metadata['training']['began_with']),
         accuracy=100 * expressions['accuracy'],
         low=100 * expressions['accuracy_95'][0],
         high=100 * expressions['accuracy_95'][1],
@@ -69,6 +70,17 @@ def card_of(
 
 def _listed(settings):
     return ', '.join('{} {}'.format(name, value) for name, value in settings.items())
+
+
+def _began(found):
+    if not found:
+        return 'It began with random weights.'
+    return 'It began with weights that {windows_seen} examples{clips} had taught.'.format(
+        clips=' of {train_clips} clips of {train_identities} people'.format(**found)
+        if 'train_clips' in found
+        else '',
+        **found,
+    )
 
 
 def _calibration(metadata, report, temperature):
@@ -128,7 +140,8 @@ Network `{model}`, {precision}: {macs:.0f} M multiply-adds a {per}, {parameters:
 {train_clips} clips of {train_identities} rendered people (morphable face with skins;
 `python -m training.synthesize`), watched by the pixel model of `cs3d_ros.simulator`, around the
 true face box with jitter; {windows} examples seen in {minutes:.0f} minutes, seed {seed}, epoch
-{epoch} chosen on validation identities. Settings: {training}. No real face was seen in training.
+{epoch} chosen on validation identities. {began} Settings: {training}.
+No real face was seen in training.
 
 ## How good it is
 On {test_clips} clips of {test_identities} rendered people that neither training nor choice saw,

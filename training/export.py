@@ -98,7 +98,9 @@ def metadata_of(
             'identities': report['train_identities'],
             'windows_seen': report['windows_seen'],
             'network': report['network'],
-            'settings': report['training'],
+            # whether, not where: a path of the machine that trained tells others nothing
+            'settings': {**report['training'], 'cuts': bool(report['training'].get('cuts'))},
+            'began_with': report.get('began_with'),
         },
         'accuracy': {
             'on': 'rendered faces of identities never trained on, true face boxes',

@@ -78,8 +78,15 @@ def new_network(name: str, settings: TrainSettings, **network_settings) -> Netwo
     return network
 
 
-def begin_with(network: Network, path: Path):
-    """Give a network the weights of a checkpoint; TrainingError if it is of another one."""
+def begin_with(network: Network, path: Path) -> dict:
+    """
+    Give a network the weights of a checkpoint, and return what those learnt from.
+
+    Raises
+    ------
+    TrainingError
+        If the checkpoint is of another network.
+    """
     kept = load(path)
     found = kept['model'], kept['network_settings']
     if found != (network.name, network.settings.as_dict()):
@@ -89,6 +96,9 @@ def begin_with(network: Network, path: Path):
             )
         )
     network.load_state_dict(kept['averaged'])
+    learnt = {'windows_seen': kept['step'] * kept['train_settings']['batch']}
+    report = kept.get('report', {})
+    return {**learnt, **{k: report[k] for k in ('train_clips', 'train_identities') if k in report}}
 
 
 def data_of(folders, split: str, settings: TrainSettings, size: int) -> DataSet:
@@ -130,6 +140,7 @@ def train(
     say=print,
     reference: dict | None = None,
     open_data=data_of,
+    began_with: dict | None = None,
 ) -> dict | None:
     """
     Train to the end and return the report; resumes what ``out`` holds.
@@ -147,6 +158,8 @@ def train(
         Report of the C3D of the same data, to be better than.
     open_data : callable
         Opens a split as data_of does; another one may show a network other frames.
+    began_with : dict, optional
+        What the network's first weights learnt from, as begin_with returns it; for the report.
 
     Returns
     -------
@@ -186,7 +199,9 @@ def train(
         say('{} training clips'.format(len(data.clips)))
         trainer = lightning_trainer(out, settings, world)
         trainer.fit(learner, ckpt_path=str(last) if last.exists() else None)
-    return conclude(folders, out, data, say, reference, open_data) if is_first else None
+    if not is_first:
+        return None
+    return conclude(folders, out, data, say, reference, open_data, began_with)
 
 
 def _note_settings(out, network, settings):
@@ -256,6 +271,7 @@ def conclude(
     say,
     reference: dict | None = None,
     open_data=data_of,
+    began_with: dict | None = None,
 ) -> dict:
     """Calibrate the best checkpoint, judge it on the test identities, write the report."""
     best = load(out / 'best.pt')
@@ -284,6 +300,7 @@ def conclude(
         'validation': validation.judge(network, temperature),
         'test': result,
         'warnings': list(best['warnings'].values()),
+        'began_with': began_with,
     }
     below = below_reference(report, reference) if reference else None
     if below:
@@ -359,8 +376,7 @@ def main(argv=None):
         }
         print(json.dumps(told, indent=1), flush=True)
     try:
-        if args.init:
-            begin_with(network, args.init)
+        began_with = begin_with(network, args.init) if args.init else None
         reference = read_reference(args.reference) if args.reference else None
         train(
             args.data,
@@ -369,6 +385,7 @@ def main(argv=None):
             settings,
             say=lambda line: print(line, flush=True),
             reference=reference,
+            began_with=began_with,
         )
     except Cs3dError as error:
         raise SystemExit('error: {}'.format(error)) from error

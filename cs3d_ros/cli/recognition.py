@@ -36,6 +36,11 @@ def add(commands) -> None:
         metavar=('X', 'Y', 'WIDTH', 'HEIGHT'),
         help='box of the face in sensor pixels, instead of looking for it',
     )
+    run.add_argument(
+        '--name-unproven',
+        action='store_true',
+        help='name expressions, too, that the card of the bundle calls unproven on real people',
+    )
     cleaning = run.add_argument_group('cleaning', 'events to leave out; none by default')
     cleaning.add_argument(
         '--background-activity',
@@ -67,10 +72,11 @@ def _run(args):
     last_print = None
     events = cleaned = 0
     roi = Box(*args.roi) if args.roi else None
+    settings = engine.bundle.settling._replace(name_unproven=args.name_unproven)
     with open_source(args.recording) as recording, whole_file(
         args.jsonl
     ) as jsonl, progress_bar() as progress:
-        for frame, emotion in recognize(recording, engine, roi, cleaning=cleaning):
+        for frame, emotion in recognize(recording, engine, roi, settings, cleaning):
             events, cleaned = events + frame.events + frame.cleaned, cleaned + frame.cleaned
             t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
             progress(recording.progress)

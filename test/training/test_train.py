@@ -215,7 +215,11 @@ def test_step_whose_gradient_is_no_number_is_passed_over(folder, tmp_path):
 
 def test_training_begins_with_the_weights_it_is_given(trained):
     network = tiny(dataclasses.replace(SHORT, seed=5))
-    begin_with(network, trained[0] / 'best.pt')
+    assert begin_with(network, trained[0] / 'best.pt') == {
+        'windows_seen': trained[1]['windows_seen'],
+        'train_clips': 7,
+        'train_identities': 1,
+    }
     kept = load(trained[0] / 'best.pt')['averaged']
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
 
