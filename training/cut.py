@@ -245,7 +245,7 @@ class CutSequences(SequenceSet):
 
     def _targets_of(self, cut):
         """Return the targets of a cut, as Sequence.targets does; each is found out once."""
-        key = (cut.sequence.clip.key, cut.sequence.start_ns)
+        key = (cut.sequence.clip.key, cut.blank, *cut.sequence[1:])
         if key not in self._targets:
             self._targets[key] = cut.sequence.targets(
                 self.settings.period_ns, self.doubt_weight, cut.blank
@@ -279,9 +279,7 @@ class CutWindows(CutSequences):
         for label in labels:
             tries = BUSIEST_OF if label == UNCHANGED and rng.random() < BUSY else 1
             drawn = [self._window(int(label), rng) for _ in range(tries)]
-            cut, end, window = max(
-                drawn, key=lambda found: _activity(found[2]) if tries > 1 else 0
-            )
+            cut, end, window = max(drawn, key=lambda found: _activity(found[2]))
             frames.append(self._turned(window, rng))
             worn.append(self._worn(cut, end))
         targets, weights = (np.stack(column) for column in zip(*worn))

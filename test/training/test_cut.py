@@ -9,21 +9,24 @@ pytest.importorskip('torch')
 from fabricated import PLACES, write_set
 
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.cut import LEAST_FRAMES, main
+from training.cut import LEAST_FRAMES, main, read_cuts
 from training.data.clips import DataError
+from training.sequences import Sequence
 from training.settings import TrainSettings
 from training.targets import LABELS, UNCHANGED
 from training.train import asked, data_of, train
 
-SIZE = 48
+SIZE, FRAMES = 48, 72  # clips have 84, so that many sequences begin where their clip does
 
 
 def settings(cuts='', learns='windows', **others):
-    return TrainSettings(learns=learns, cuts=str(cuts), sequence_frames=40, augment=(), **others)
+    return TrainSettings(
+        learns=learns, cuts=str(cuts), sequence_frames=FRAMES, augment=(), **others
+    )
 
 
 def cut(folder, out, *options):
-    line = [folder, '--out', out, '--size', SIZE, '--sequence-frames', 40, '--workers', 1]
+    line = [folder, '--out', out, '--size', SIZE, '--sequence-frames', FRAMES, '--workers', 1]
     main([str(word) for word in (*line, *options)])
     return out
 
@@ -101,6 +104,23 @@ def test_sequences_are_balanced_and_told_as_live_ones_are(folder, cuts):
     assert 0.7 < busy[0] / busy[1] < 1.4
 
 
+def test_every_sequence_has_the_targets_of_its_own_frames(folder, cuts):
+    kept, _ = opened(folder, cuts, 'train', 'sequences')
+    clips = {clip.key: clip for clip in kept.clips}
+    wanted = {}
+    for key, found in read_cuts(cuts, settings(cuts), SIZE).items():
+        for blank, sequence, frames in found if key in clips else []:
+            targets = Sequence(clips[key], *sequence).targets(
+                kept.settings.period_ns, kept.doubt_weight, blank
+            )
+            wanted[frames.tobytes()] = targets
+    assert len(wanted) > 30
+    examples = kept.batch(400, np.random.default_rng(4))
+    for frames, *targets in zip(*examples):
+        for one, other in zip(targets, wanted[frames.tobytes()]):
+            np.testing.assert_array_equal(one, other)
+
+
 def test_windows_begin_with_still_frames_where_their_sequences_begin(folder, cuts):
     kept, _ = opened(folder, cuts, 'train', 'windows')
     frames = kept.batch(400, np.random.default_rng(3)).frames
@@ -114,7 +134,7 @@ def test_training_reads_cuts(folder, cuts, tmp_path):
     args, network, chosen = asked(
         [str(folder), '--out', str(tmp_path), '--model', 'cs3d', '--size', str(SIZE)]
         + '--width 0.0625 --head gap --stem-filters 2 --epochs 1 --examples-per-epoch 16'.split()
-        + ['--batch', '8', '--threads', '1', '--sequence-frames', '40', '--augment']
+        + ['--batch', '8', '--threads', '1', '--sequence-frames', str(FRAMES), '--augment']
         + ['--cuts', str(cuts)]
     )
     report = train(args.data, args.out, network, chosen, say=lambda line: None)
