@@ -185,7 +185,8 @@ def validation_sequences(
     size : int
         Of a frame, px.
     """
-    settings = TrainSettings(**{**train_settings, 'learns': 'sequences'})
+    # cut out of the events themselves: what was cut for a training may be gone since
+    settings = TrainSettings(**{**train_settings, 'learns': 'sequences', 'cuts': ''})
     data = data_of(folders, 'val', settings, size)
     sequences = data.fixed_sequences()
     watched = []

@@ -211,6 +211,10 @@ class CutSequences(SequenceSet):
                 'missing'.format(where, missing, len(self.clips))
             )
 
+    def take_in(self) -> int:
+        """Take in the clips of the folders once: those that come later were not cut."""
+        return 0 if self.clips else super().take_in()
+
     def _cuts_of(self, clip):
         return [
             Cut(Sequence(clip, *sequence), blank, frames)

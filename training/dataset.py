@@ -163,7 +163,6 @@ def cut_frames(
     clip: Clip,
     edges_ns: np.ndarray,
     settings: FrameSettings = FrameSettings(),
-    margin: float = MARGIN,
     variation: Variation = Variation(),
     rng: np.random.Generator | None = None,
     cleaning: CleaningSettings = CleaningSettings(),
@@ -191,7 +190,7 @@ def cut_frames(
     frames = np.empty((len(boxes), settings.size, settings.size), np.uint8)
     for i, box in enumerate(boxes):
         if i >= variation.blank:
-            square = varied_square(face_square(Box(*box), margin), variation, wander[i])
+            square = varied_square(face_square(Box(*box), MARGIN), variation, wander[i])
             accumulator.add(events[int(cuts[i]) : int(cuts[i + 1])], square)
         frames[i] = accumulator.take()
     return frames
@@ -214,7 +213,6 @@ def finished(frames, variation: Variation, step: int, rng) -> np.ndarray:
 def cut_window(
     window: Window,
     settings: FrameSettings = FrameSettings(),
-    margin: float = MARGIN,
     variation: Variation = Variation(),
     rng: np.random.Generator | None = None,
     cleaning: CleaningSettings = CleaningSettings(),
@@ -222,7 +220,7 @@ def cut_window(
     """Return the event frames (16, size, size) uint8 of a window."""
     period_ns = settings.period_ns * variation.pace
     edges = window.end_ns + period_ns * np.arange(-CLIP_FRAMES, 1)
-    frames = cut_frames(window.clip, edges, settings, margin, variation, rng, cleaning)
+    frames = cut_frames(window.clip, edges, settings, variation, rng, cleaning)
     return finished(frames, variation, settings.step, rng)
 
 

@@ -15,7 +15,6 @@ from typing import NamedTuple
 import numpy as np
 
 from cs3d_ros.events import CleaningSettings, FrameSettings, still_frame
-from cs3d_ros.face.align import MARGIN
 from training.augment import AUGMENTATIONS, Variation, draw_variation
 from training.dataset import Clip, DataSet, Examples, balanced, cut_frames, finished
 from training.settings import TrainSettings
@@ -78,7 +77,6 @@ class Sequence(NamedTuple):
 def cut_sequence(
     sequence: Sequence,
     settings: FrameSettings = FrameSettings(),
-    margin: float = MARGIN,
     variation: Variation = Variation(),
     rng: np.random.Generator | None = None,
     cleaning: CleaningSettings = CleaningSettings(),
@@ -86,7 +84,7 @@ def cut_sequence(
     """Return the event frames (T, size, size) uint8 of a sequence."""
     period_ns = settings.period_ns * sequence.pace
     edges = sequence.start_ns + period_ns * np.arange(sequence.recorded + 1)
-    frames = cut_frames(sequence.clip, edges, settings, margin, variation, rng, cleaning)
+    frames = cut_frames(sequence.clip, edges, settings, variation, rng, cleaning)
     if sequence.pause:
         still = np.broadcast_to(still_frame(settings.size), (sequence.pause, *frames.shape[1:]))
         before, after = frames[: sequence.pause_at], frames[sequence.pause_at :]

@@ -130,6 +130,13 @@ def test_demo_leaves_film_and_timeline(tmp_path, recording, bundle):
     assert (out / 'demo.mp4').read_bytes()[4:8] == b'ftyp'
 
 
+def test_demo_of_the_shipped_face_names_what_it_shows(tmp_path):
+    process = run_cs3d('demo', '--out', str(tmp_path / 'out'))
+    output = process.communicate(timeout=120)[0]
+    assert process.returncode == 0, output
+    assert '3 of 3 expressions were named while shown: happy, surprised, disgusted' in output
+
+
 def test_demo_sees_a_webcam(tmp_path, clip, bundle):
     out = str(tmp_path / 'out')
     process = run_cs3d('demo', '--webcam', clip, '--bundle', bundle, '--out', out)

@@ -9,6 +9,7 @@ pytest.importorskip('torch')
 from fabricated import PLACES, write_set
 
 from cs3d_ros.inference.emotion import EXPRESSIONS
+from training.calibrate import validation_sequences
 from training.cut import LEAST_FRAMES, main, read_cuts
 from training.data.clips import DataError
 from training.sequences import Sequence
@@ -127,7 +128,35 @@ def test_windows_begin_with_still_frames_where_their_sequences_begin(folder, cut
     still = (frames == 128).all((2, 3))
     leading = np.logical_and.accumulate(still, 1).sum(1)
     assert leading.max() > 4
-    assert leading.max() <= frames.shape[1] - LEAST_FRAMES or still.all(1).any()
+    padding = np.full((16 - LEAST_FRAMES, SIZE, SIZE), 128, np.uint8)
+    possible = set()
+    for found in read_cuts(cuts, settings(cuts), SIZE).values():
+        for _, _, sequence in found:
+            padded = np.concatenate([padding, sequence])
+            possible |= {padded[k : k + 16].tobytes() for k in range(len(padded) - 15)}
+    assert {window.tobytes() for window in frames} <= possible
+
+
+def test_clips_that_come_later_are_left_out(folder, cuts, tmp_path):
+    grown = tmp_path / 'grown'
+    grown.mkdir()
+    for path in folder.iterdir():
+        (grown / path.name).write_bytes(path.read_bytes())
+    kept = data_of([grown], 'train', settings(cuts, 'sequences'), SIZE)
+    before = len(kept.clips)
+    others = write_set(tmp_path / 'others', clips_per_expression=1, suffix='x')
+    (grown / 'c.h5').write_bytes((others / 'a.h5').read_bytes())
+    assert (kept.take_in(), len(kept.clips)) == (0, before)
+    assert len(kept.batch(64, np.random.default_rng(5)).frames) == 64
+
+
+def test_settling_is_fitted_without_the_cuts_of_a_training(folder, cuts, tmp_path):
+    gone = settings(tmp_path / 'gone', 'sequences').as_dict()
+    watched = validation_sequences([folder], gone, SIZE)
+    kept = data_of([folder], 'val', settings(cuts, 'sequences'), SIZE)
+    assert len(watched) == len(kept.clips)
+    for one, sequence in zip(watched, kept.fixed_sequences()):
+        np.testing.assert_array_equal(one.frames, kept.cut(sequence))
 
 
 def test_training_reads_cuts(folder, cuts, tmp_path):
