@@ -30,6 +30,9 @@ WANDER_FRAMES = 15  # in which a tracker's error becomes another one: half a sec
 LONGEST_BLANK = 8  # frames
 MOST_EDGE_EVENTS = 200_000  # of one edge; a faster or longer one is thinned
 BOX_TIMES = 32  # at which an example's face is looked up, to know what is behind it
+# Of a square that is cut anew out of cut frames: half of what a tracker errs by, which they have
+# in them already.
+CROPPED_SHIFT, CROPPED_SCALE = 0.03, 0.05
 HEAD = 1.15  # height and width of a head with its hair, over those of the face box
 
 
@@ -204,6 +207,35 @@ def _edge(width, height, start_ns, end_ns, rng):
     p = np.where(rng.random(n) < 0.05, not brighter, brighter)
     inside = (x >= 0) & (x < width) & (y >= 0) & (y < height)
     return tuple(column[inside] for column in (x, y, t, p))
+
+
+def cropped_anew(frames: np.ndarray, mirror: bool, rng: np.random.Generator) -> np.ndarray:
+    """
+    Return frames (T, s, s) uint8 as another square around the face shows them, mirrored or not.
+
+    For frames that were cut before: cells are taken from where they lie, none is made.
+    """
+    cells = np.arange(frames.shape[1]) + 0.5
+    middle = len(cells) / 2
+    shifts = rng.normal(0, CROPPED_SHIFT * len(cells), 2)
+    scale = np.exp(rng.normal(0, CROPPED_SCALE))
+    rows, columns = (
+        np.floor((cells - middle) * scale + middle + shift).astype(np.int64) for shift in shifts
+    )
+    return _taken(frames, rows, columns[::-1] if mirror else columns)
+
+
+@numba.njit(nogil=True, cache=True)
+def _taken(frames, rows, columns):
+    side = len(rows)
+    taken = np.full(frames.shape, 128, np.uint8)
+    for t in range(len(frames)):
+        for y in range(side):
+            if 0 <= rows[y] < side:
+                for x in range(side):
+                    if 0 <= columns[x] < side:
+                        taken[t, y, x] = frames[t, rows[y], columns[x]]
+    return taken
 
 
 def noisy(frames: np.ndarray, noise: float, step: int, rng: np.random.Generator) -> np.ndarray:

@@ -24,7 +24,7 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import still_frame
-from training.augment import draw_variation
+from training.augment import cropped_anew, draw_variation
 from training.data.clips import SPLITS, ClipSet, DataError, read_entries, write_whole
 from training.dataset import BUSIEST_OF, BUSY, TRIES, Clip, Examples, balanced
 from training.sequences import Sequence, SequenceSet
@@ -228,13 +228,13 @@ class CutSequences(SequenceSet):
         return kept.frames if is_kept else super().cut(sequence, *varied)
 
     def batch(self, size: int, rng: np.random.Generator) -> Examples:
-        """Return sequences, balanced over what they are drawn for; cut ones are mirrored anew."""
+        """Return sequences, balanced over what they are drawn for; cut ones are cropped anew."""
         side = self.settings.size
         frames = np.empty((size, self.frames, side, side), np.uint8)
         rows = []
         for i, label in enumerate(balanced(size, rng)):
             cut = self._drawn(int(label), rng)
-            frames[i] = self._turned(cut.frames, rng)
+            frames[i] = self._varied_again(cut.frames, rng)
             rows.append(self._targets_of(cut))
         return Examples(frames, *(np.stack(column) for column in zip(*rows)))
 
@@ -256,8 +256,11 @@ class CutSequences(SequenceSet):
             )
         return self._targets[key]
 
-    def _turned(self, frames, rng):
-        return frames[:, :, ::-1] if 'mirror' in self.kinds and rng.random() < 0.5 else frames
+    def _varied_again(self, frames, rng):
+        mirror = 'mirror' in self.kinds and rng.random() < 0.5
+        if 'crop' in self.kinds:
+            return cropped_anew(frames, mirror, rng)
+        return frames[:, :, ::-1] if mirror else frames
 
 
 class CutWindows(CutSequences):
@@ -284,7 +287,7 @@ class CutWindows(CutSequences):
             tries = BUSIEST_OF if label == UNCHANGED and rng.random() < BUSY else 1
             drawn = [self._window(int(label), rng) for _ in range(tries)]
             cut, end, window = max(drawn, key=lambda found: _activity(found[2]))
-            frames.append(self._turned(window, rng))
+            frames.append(self._varied_again(window, rng))
             worn.append(self._worn(cut, end))
         targets, weights = (np.stack(column) for column in zip(*worn))
         clear = np.ones((size, 1), np.float32)

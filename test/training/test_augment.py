@@ -11,6 +11,7 @@ from training.augment import (
     AUGMENTATIONS,
     Variation,
     changed_sensor,
+    cropped_anew,
     draw_variation,
     mirrored,
     moving_edges,
@@ -146,6 +147,45 @@ def test_crop_and_rotation_move_the_square_in_its_own_sides():
     square = FaceSquare(50.0, 40.0, 60.0, 0.0)
     varied = varied_square(square, Variation(shift_x=0.1, scale=1.2, roll=0.1), (0.0, -0.05))
     assert varied == pytest.approx((56.0, 37.0, 72.0, 0.1))
+
+
+def marks(side=60):
+    """Return one frame with three marks of their own grey levels, and where they lie (x, y)."""
+    frame, places = np.full((1, side, side), 128, np.uint8), {}
+    for level, (x, y) in zip((0, 64, 255), ((20, 20), (40, 22), (28, 38))):
+        frame[0, y - 2 : y + 3, x - 2 : x + 3] = level
+        places[level] = x, y
+    return frame, places
+
+
+def found_in(frame, levels):
+    return np.array([np.argwhere(frame[0] == level).mean(0)[::-1] for level in levels])
+
+
+@pytest.mark.parametrize('mirror', [False, True])
+def test_a_square_cut_anew_shows_a_similar_picture(mirror):
+    frame, places = marks()
+    known = np.array(list(places.values()), float)
+    scales, shifts = [], []
+    for seed in range(200):
+        seen = found_in(cropped_anew(frame, mirror, np.random.default_rng(seed)), places)
+        if mirror:
+            seen[:, 0] = 59 - seen[:, 0]
+        scale = np.linalg.norm(seen[1] - seen[0]) / np.linalg.norm(known[1] - known[0])
+        np.testing.assert_allclose(seen - seen[0], scale * (known - known[0]), atol=1.5)
+        scales.append(np.log(scale))
+        shifts.append((seen - known).mean(0) / 60)
+    assert np.std(scales) == pytest.approx(0.05, rel=0.3)
+    assert np.std(shifts) == pytest.approx(0.03, rel=0.2)
+    assert np.abs(np.mean(shifts)) < 0.01
+
+
+def test_outside_of_a_square_cut_anew_is_still():
+    frames = np.zeros((3, 40, 40), np.uint8)
+    found = [cropped_anew(frames, False, np.random.default_rng(seed)) for seed in range(40)]
+    assert {0, 128} == set(np.unique(found))
+    middle = np.array(found)[:, :, 12:28, 12:28]
+    assert not middle.any()
 
 
 def test_wandering_is_slow_and_of_its_deviation():

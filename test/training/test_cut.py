@@ -137,6 +137,26 @@ def test_windows_begin_with_still_frames_where_their_sequences_begin(folder, cut
     assert {window.tobytes() for window in frames} <= possible
 
 
+def test_only_what_was_asked_for_varies_again(folder, tmp_path):
+    line = ['--variations', 1, '--augment']
+    for kinds in ((), ('mirror',), ('crop',)):
+        own = cut(folder, tmp_path / '-'.join(('cuts', *kinds)), *line, *kinds)
+        asked_for = dataclasses.replace(settings(own, 'sequences'), augment=kinds)
+        data = data_of([folder], 'train', asked_for, SIZE)
+        kept = {
+            frames.tobytes(): frames
+            for found in read_cuts(own, asked_for, SIZE).values()
+            for _, _, frames in found
+        }
+        batch = data.batch(60, np.random.default_rng(5)).frames
+        as_kept = sum(frames.tobytes() in kept for frames in batch)
+        turned = sum(frames[:, :, ::-1].tobytes() in kept for frames in batch)
+        if kinds == ('mirror',):
+            assert as_kept + turned == 60 and min(as_kept, turned) > 10
+        else:
+            assert as_kept == (0 if kinds else 60)
+
+
 def test_clips_that_come_later_are_left_out(folder, cuts, tmp_path):
     grown = tmp_path / 'grown'
     grown.mkdir()
