@@ -26,6 +26,7 @@ from training.graph_blocks import (
 from training.models import C3D, CS3D, CS3DStream
 from training.models.c3d import Pool
 from training.models.cs3d import Block, MaxPool, PointConv, SpaceConv, TimeConv
+from training.models.ssn import SSN
 from training.models.stream import HALF_ACTIVITY, CausalAttention
 
 
@@ -80,18 +81,21 @@ def _clip_model(network, temperature=1.0):
     else:
         graph.reshape(1, int(np.prod(graph.shape)))
     *hidden, last = (layer for layer in network.head if not isinstance(layer, nn.Dropout))
-    for layer in hidden:
+    for layer, after in zip(hidden, [*hidden[1:], last]):
         if isinstance(layer, nn.Linear):
-            add_linear(graph, layer)
-        elif not isinstance(layer, (nn.Flatten, nn.AdaptiveAvgPool3d)):
+            norm = after if isinstance(after, nn.BatchNorm1d) else nn.Identity()
+            add_linear(graph, *folded(layer, norm))
+        elif isinstance(layer, (nn.ReLU, SSN)):
             add_activation(graph, layer)
-    return _with_answer(graph, network, last, temperature)
-
-
-def _with_answer(graph, network, layer, temperature):
-    add_linear(graph, layer, temperature)
-    graph.add('Softmax', axis=1, output=graph.output(OUTPUT_NAME, (1, layer.out_features)))
+    output = graph.output(OUTPUT_NAME, (1, last.out_features))
+    _add_answer(graph, last, temperature, output)
     return graph.model(network.name)
+
+
+def _add_answer(graph, layer, temperature, output):
+    divisor = np.float32(temperature)
+    add_linear(graph, numbers(layer.weight) / divisor, numbers(layer.bias) / divisor)
+    graph.add('Softmax', axis=1, output=output)
 
 
 def _add_block(graph, block):
@@ -164,8 +168,7 @@ def _stream_model(network, temperature=1.0):
     graph.add('ReduceMean', axes=(2, 3), keepdims=0)
     if network.cell:
         _add_cell(graph, network.cell, frame, names[-1])
-    add_linear(graph, network.answer, temperature)
-    graph.add('Softmax', axis=1, output=OUTPUT_NAME)
+    _add_answer(graph, network.answer, temperature, OUTPUT_NAME)
     return graph.model(network.name)
 
 
@@ -184,7 +187,7 @@ def _add_stream_block(graph, block, remember):
 
 def _add_cell(graph, cell, frame, held):
     """Add the gated cell, which moves as far as there are events in the frame."""
-    add_linear(graph, cell.seen)
+    add_linear(graph, numbers(cell.seen.weight), numbers(cell.seen.bias))
     graph.add('Gemm', held, graph.constant(numbers(cell.held.weight)), graph.now, transB=1)
     both, width = graph.now, cell.held.in_features
     graph.slice(0, width, axis=1)

@@ -116,9 +116,9 @@ def numbers(tensor) -> np.ndarray:
     return tensor.detach().float().numpy()
 
 
-def folded(conv, norm):
-    """Return weight and bias of a convolution with the normalisation after it."""
-    weight, bias = numbers(conv.weight), numbers(conv.bias)
+def folded(layer, norm):
+    """Return weight and bias of a convolution or linear layer with the normalisation after it."""
+    weight, bias = numbers(layer.weight), numbers(layer.bias)
     if isinstance(norm, nn.Identity):
         return weight, bias
     gain = numbers(norm.weight) / np.sqrt(numbers(norm.running_var) + norm.eps)
@@ -272,13 +272,6 @@ def _reduce_channels(graph, kind):
     graph.add(kind, axes=(0,), keepdims=1)
 
 
-def add_linear(graph: Graph, layer, divisor: float = 1.0):
-    """Add a fully connected layer whose answer is divided by a number."""
-    divisor = np.float32(divisor)
-    graph.add(
-        'Gemm',
-        graph.now,
-        graph.constant(numbers(layer.weight) / divisor),
-        graph.constant(numbers(layer.bias) / divisor),
-        transB=1,
-    )
+def add_linear(graph: Graph, weight, bias):
+    """Add a fully connected layer."""
+    graph.add('Gemm', graph.now, graph.constant(weight), graph.constant(bias), transB=1)

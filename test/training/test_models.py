@@ -6,7 +6,7 @@ from torch.nn import functional as F
 
 from training.models import C3D, CS3D, LADDER, C3DSettings, CS3DSettings, build
 from training.models.c3d import Pool, scaled_plan
-from training.models.cs3d import C3D_SETTINGS, Attention, Block, MaxPool
+from training.models.cs3d import C3D_SETTINGS, Attention, Block, MaxPool, PointConv
 from training.models.network import scaled
 from training.models.ssn import SSN
 
@@ -174,6 +174,25 @@ def test_gradient_of_a_learnt_threshold_is_that_of_the_soft_gate():
     expected = (softened(0.3 + 1e-6) - softened(0.3 - 1e-6)) / 2e-6
     # 0.3 as the float32 that the parameter began with
     torch.testing.assert_close(neuron.raw_theta.grad, expected, atol=1e-6, rtol=1e-6)
+
+
+@pytest.mark.parametrize('step', [step for step in LADDER if step != 'stream'])
+def test_no_step_of_the_ladder_depends_on_how_large_the_weights_of_a_hidden_layer_are(step):
+    name, switches = LADDER[step]
+    network = build(name, width=0.125, dropout=0.0, theta=0.0, **switches).train()
+    torch.manual_seed(0)
+    clips = 0.25 * torch.randint(-1, 2, (4, 1, 16, 112, 112))
+    mixing = (torch.nn.Conv3d, PointConv, torch.nn.Linear)
+    hidden = [layer for layer in network.modules() if isinstance(layer, mixing)][:-1]
+    assert len(hidden) == 10  # eight blocks, two layers of the head
+    answers = []
+    with torch.no_grad():
+        for factor in (16, 8):  # at first out of reach of what keeps norms from dividing by 0
+            for layer in hidden:
+                layer.weight *= factor
+                layer.bias *= factor
+            answers.append(network(clips))
+    torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
 
 
 def test_learnt_threshold_is_a_constant_of_its_layer():

@@ -258,16 +258,12 @@ class CS3D(Network):
             )
         left, side = pooled_shape(s.frames, -(-s.size // s.stem_stride))
         hidden = int(FC_WIDTH * s.width)
-        return nn.Sequential(
-            nn.Flatten(),
-            nn.Linear(channels * left * side * side, hidden),
-            neuron(s),
-            nn.Dropout(s.dropout),
-            nn.Linear(hidden, hidden),
-            neuron(s),
-            nn.Dropout(s.dropout),
-            nn.Linear(hidden, s.outputs),
-        )
+        layers, width = [nn.Flatten()], channels * left * side * side
+        for _ in range(2):
+            norm = [nn.BatchNorm1d(hidden)] if s.norm else []
+            layers += [nn.Linear(width, hidden), *norm, neuron(s), nn.Dropout(s.dropout)]
+            width = hidden
+        return nn.Sequential(*layers, nn.Linear(width, s.outputs))
 
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         """Return logits of clips, float32 (frame - 128) / 128."""
