@@ -17,6 +17,8 @@ from cs3d_ros.face.track import Box, FaceTrack
 NS_PER_S = 1e9
 GRID_ROWS = 64  # cells over the height of the sensor: eyes of the smallest face fill one
 PATTERN_WIDTH, PATTERN_HEIGHT = 20, 26  # cells of the face pattern; 0.77 is a face box's aspect
+SMOOTHING = 1.1  # cells, deviation of the Gaussian that the activity is smoothed with
+NOISE_DEVIATIONS = 2.0  # above the level of the noise from which activity counts
 SURROUND = 0.1  # blank frame around the pattern, of its size
 VARIANCE_FLOOR = 0.1  # of a window, over the mean square of the whole activity map
 SCALE_STEP = 1.12  # ratio of neighbouring face sizes searched
@@ -158,10 +160,24 @@ class FaceFinder:
         elif self._unseen_s > settings.lose_after_s:
             self._is_found, self._box = False, None
 
+    def _image(self):
+        """
+        Return the activity above the noise, on a logarithmic scale.
+
+        Most cells see no edge: the median is the level of the noise. Of its deviation, a Poisson
+        process's, smoothing by a Gaussian leaves the part 1 / (2 sigma sqrt(pi)).
+        """
+        smooth = cv2.GaussianBlur(self._activity, (0, 0), SMOOTHING)
+        noise = float(np.median(smooth))
+        floor = noise + NOISE_DEVIATIONS * np.sqrt(noise / np.pi) / (2 * SMOOTHING)
+        above = np.maximum(smooth - floor, 0)
+        return np.log1p(above / max(float(above.mean()), 1e-6)).astype(np.float32)
+
     def _search(self):
         """Return the box that looks most like a face, and its correlation with the pattern."""
-        level = float(self._activity.mean())
-        image = np.log1p(self._activity / max(level, 1e-6)).astype(np.float32)
+        image = self._image()
+        if not image.any():
+            return Box(0.0, 0.0, 1.0, 1.0), 0.0
         least_variance = VARIANCE_FLOOR * float(np.square(image).mean())
         best_quality, best = 0.0, None
         pattern_rows, pattern_columns = self._pattern.shape

@@ -6,7 +6,7 @@ from naive import random_batch
 
 from cs3d_ros.events import EventBatch, open_recording
 from cs3d_ros.face import Box, FaceFinder, FixedFace
-from cs3d_ros.simulator import Video, simulate_video
+from cs3d_ros.simulator import PRESETS, Video, simulate_video
 
 PERIOD_NS = 33_333_333
 CLIPS = (
@@ -37,13 +37,15 @@ def follow(finder, batches):
     return tracks
 
 
+@pytest.mark.parametrize('preset', ['clean', 'noisy', 'low_light'])
 @pytest.mark.parametrize('clip', CLIPS)
-def test_face_of_a_person_is_found_where_it_is(shared_data, clip):
+def test_face_of_a_person_is_found_where_it_is(shared_data, clip, preset):
     path = shared_data / 'videos' / clip
     boxes = json.loads((shared_data / 'videos' / 'boxes.json').read_text())['boxes'][clip]
     with Video(path) as video:
         info = video.info
-    tracks = follow(FaceFinder(info.width, info.height), simulate_video(path))
+    events = simulate_video(path, settings=PRESETS[preset])
+    tracks = follow(FaceFinder(info.width, info.height), events)
     found = [(t, track) for t, track in tracks if track]
     assert found, 'never found'
     assert found[0][0] < 1.6e9
