@@ -136,9 +136,11 @@ class Learner(pl.LightningModule):
         changing = batch.changing
         if not s.explicit_offset:
             changing = torch.where(changing == AT_REST, UNCHANGED, changing)
+        is_moment = (changing < UNCHANGED) & (batch.changing_weight > 0)
+        state_weight = torch.where(is_moment, s.moment_weight, 1.0) * batch.worn_weight
         targets = {
             'transitions': (changing, batch.changing_weight),
-            'states': (batch.worn, batch.worn_weight),
+            'states': (batch.worn, state_weight),
         }
         target, weight = targets.pop(s.answers)
         (others,) = targets.values()

@@ -33,6 +33,7 @@ class TrainSettings:
     sequence_frames: int = 64  # 2.1 s
     still_share: float = 0.3  # of sequences with a stretch in which time stands still
     doubt_weight: float = 0.25  # of frames in the middle of a transition, where nobody knows
+    moment_weight: float = 4.0  # of a state while the window before it shows a change
     frame_step: int = 32  # grey levels per event
     background_activity_ms: float = 0.0  # reach of the filter of that name; 0: none
     augment: tuple = AUGMENTATIONS
@@ -68,7 +69,9 @@ class TrainSettings:
         for name in 'still_share doubt_weight warmup average label_smoothing'.split():
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError('{} must be 0 to 1, got {}'.format(name, getattr(self, name)))
-        for name in 'learning_rate weight_decay second_head patience time_limit_min'.split():
+        for name in (
+            'learning_rate weight_decay second_head moment_weight patience time_limit_min'
+        ).split():
             if not getattr(self, name) >= 0:
                 raise ValueError(
                     '{} must not be negative, got {}'.format(name, getattr(self, name))

@@ -383,3 +383,20 @@ def test_offsets_count_as_unchanged_where_they_are_not_explicit(folder, tmp_path
     logits = learner.network(to_input(examples.frames))
     rows = torch.log_softmax(logits, 1).mean(0)
     assert losses == pytest.approx([-float(rows[-1]), -float(rows[0])], rel=1e-4)
+
+
+def test_states_weigh_more_while_something_is_seen_to_change(folder, tmp_path):
+    settings = dataclasses.replace(SHORT, answers='states', moment_weight=3.0, label_smoothing=0.0)
+    learner = Learner(tiny(settings).eval(), settings, None, None, tmp_path, print)
+    learner._losses, learner._hits = [], []
+    examples = DataSet(folder, 'train', settings.frame_settings(48)).batch(
+        18, np.random.default_rng(0)
+    )
+    worn = np.arange(18).reshape(18, 1) % 7
+    examples = examples._replace(worn=worn, worn_weight=np.ones((18, 1), np.float32))
+    loss = learner.training_step(type(examples)(*map(torch.from_numpy, examples)), 0).item()
+    rows = torch.log_softmax(learner.network(to_input(examples.frames)), 1).detach().numpy()
+    losses = -rows[np.arange(18), worn[:, 0]]
+    weights = np.where(examples.changing[:, 0] == LABELS.index('unchanged'), 1, 3)
+    assert set(weights) == {1, 3}
+    assert loss == pytest.approx(np.average(losses, weights=weights), rel=1e-4)
