@@ -231,6 +231,29 @@ def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
     ]
 
 
+def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path):
+    own = {'size': SIZE}
+    variants = [
+        Variant(name, ('cs3d', {**own, **settings}), {'sequence_frames': 24, **training})
+        for name, settings, training in (
+            ('windows', {}, {}),
+            ('relu', {'ssn': False}, {}),
+            ('coarse', {}, {'frame_step': 64}),
+        )
+    ]
+    ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
+    result = ablation.run(variants, clips=10, workers=1, variations=2)
+    assert [len(row['runs']) for row in result['rows']] == [1, 1, 1]
+    assert not any('failed' in row['runs'][0] for row in result['rows'])
+    folders = sorted((tmp_path / 'cuts').iterdir())
+    assert len(folders) == 2  # one of steps of 32, one of 64
+    steps = {
+        json.loads((folder / 'cuts.json').read_text())['settings']['frame_step']
+        for folder in folders
+    }
+    assert steps == {32, 64}
+
+
 def test_unknown_variant_is_told(hard, tmp_path):
     with pytest.raises(SystemExit, match="no variant 'magic'"):
         main(['ablate', str(hard), '--out', str(tmp_path), '--variants', 'magic', *SCALE])

@@ -78,7 +78,7 @@ def ablate(options):
             )
         variants = [known[name] for name in options.variants]
     ablation = Ablation(options.data, options.out, scale_of(options), options.videos, say)
-    ablation.run(variants, options.clips, options.workers)
+    ablation.run(variants, options.clips, options.workers, options.variations)
 
 
 def watch(options):
@@ -175,6 +175,13 @@ def parser() -> argparse.ArgumentParser:
         help='parts of the rendered world to leave out, one at a time; all: each of them',
     )
     c.add_argument('--clips', type=int, default=700, help='of the sets without an ingredient')
+    c.add_argument(
+        '--variations',
+        type=int,
+        default=0,
+        metavar='N',
+        help='sequences that a training clip is cut into once; 0: cut anew all the time',
+    )
     c.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that draw')
     _add_scale(c)
     c.set_defaults(action=ablate)

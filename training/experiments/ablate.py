@@ -1,7 +1,11 @@
 """What each ingredient of data, learning and settling brings, on strangers and on real people."""
 
+import json
+from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 
+from training.cut import cut_all, deciding
 from training.experiments.campaign import Run, finish, training_of
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
 from training.experiments.examine import Examiner
@@ -10,8 +14,10 @@ from training.experiments.paper import SHIPPED, folder_name
 from training.experiments.results import write_result
 from training.experiments.variants import BASE, Variant
 from training.experiments.views import write_view
+from training.models import NetworkSettings
 from training.models.counter import TABLE
 from training.synthesize import local_workers, synthesize
+from training.train import data_of
 
 
 class Ablation:
@@ -34,9 +40,9 @@ class Ablation:
         self.data, self.out, self.scale, self.say = Path(data), Path(out), scale, say
         self._watched = watch_all(videos) if videos else []
         self._strangers = strangers(self.data)
-        self._examiner = Examiner([self.data], self.out / 'views')
+        self._examiner = Examiner([self.data], self.out / 'views', _live)
 
-    def run(self, variants, clips: int, workers: int) -> dict:
+    def run(self, variants, clips: int, workers: int, variations: int = 0) -> dict:
         """
         Return the result of the variants, which is also written after each of them.
 
@@ -46,12 +52,16 @@ class Ablation:
         clips : int
             Of the sets from which an ingredient is left out, and of their base.
         workers : int
-            Processes that make those sets.
+            Processes that make those sets, and cuts.
+        variations : int
+            Sequences that every training clip is cut into once, by each variant's own settings; 0:
+            examples are cut anew all the time.
         """
         rows = []
         for variant in variants:
             source = self._source(variant, clips, workers)
-            runs = [self._judged(variant, source, seed) for seed in self.scale.seeds]
+            cuts = self._cuts(variant, source, workers, variations) if variations else ''
+            runs = [self._judged(variant, source, cuts, seed) for seed in self.scale.seeds]
             rows.append({'name': variant.name, 'changes': variant.changes, 'runs': runs})
             result = {'rule': RULE, 'rows': rows}
             result = write_result(self.out, 'ablation', result, self.scale.note())
@@ -72,14 +82,24 @@ class Ablation:
         synthesize(plan, folder, clips, local_workers(workers))
         return folder
 
-    def _judged(self, variant, source, seed):
+    def _cuts(self, variant, source, workers, variations) -> str:
+        """Return the folder of a variant's cuts, which variants of like settings share."""
+        network, settings = variant.network
+        training = training_of(self.scale, network, self.scale.seeds[0], variant.training)
+        size = settings.get('size', NetworkSettings.size)
+        mark = sha256(json.dumps(deciding(training, size)).encode()).hexdigest()[:12]
+        folder = self.out / 'cuts' / '{}-{}'.format(source.name, mark)
+        cut_all(source, folder, training, size, variations, workers, self.say)
+        return str(folder)
+
+    def _judged(self, variant, source, cuts, seed):
         name = variant.name if variant.trains else BASE
         network, settings = variant.network
         run = Run(
             'ablation/' + folder_name(name),
             network,
             {**(TABLE[SHIPPED][1] if network == 'cs3d' else {}), **settings},
-            training_of(self.scale, network, seed, variant.training),
+            training_of(self.scale._replace(cuts=cuts), network, seed, variant.training),
             (source,),
         )
         run = run._replace(network_settings={**run.network_settings, 'width': self.scale.width})
@@ -98,3 +118,8 @@ class Ablation:
             'real': real,
             'score': score(hard, real),
         }
+
+
+def _live(folders, split, settings, size):
+    """Open a split as data_of does, but never cut before: the clips asked about need not be."""
+    return data_of(folders, split, replace(settings, cuts=''), size)
