@@ -92,6 +92,8 @@ class Clip:
     transitions : list of Transition
     key : str
         What tells the clip from all others, in its set and in views of it.
+    condition : str
+        It was recorded under, of training.data.world.CONDITIONS or a corpus' own.
     """
 
     def __init__(
@@ -102,9 +104,11 @@ class Clip:
         identity: str,
         transitions: list[Transition],
         key: str = '',
+        condition: str = '',
     ):
         self.events_between, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
         self.identity, self.transitions, self.key = identity, transitions, key
+        self.condition = condition
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
 
     def boxes_at(self, t_ns: np.ndarray) -> np.ndarray:
@@ -320,7 +324,8 @@ class DataSet:
         except DataError as error:
             raise DataError('{}, clip {}: {}'.format(clips.folder, index, error)) from error
         key = '{identity} {seed} {index}'.format(**entry)
-        clip = Clip(read, truth.t_ns, truth.box, entry['identity'], transitions, key)
+        about = entry['identity'], transitions, key, entry['condition']
+        clip = Clip(read, truth.t_ns, truth.box, *about)
         self.clips.append(clip)
         for transition in transitions:
             if transition.target is not None:

@@ -33,9 +33,11 @@ class WindowExamination:
         # At the end of a transition a face wears what it moved to; where nothing changed, what
         # it wears was not seen, so that windows of networks that answer states leave those out.
         self.truth = np.array([window.label for window in windows])
+        self._conditions = np.array([window.clip.condition for window in windows])
         if labels != LABELS:
             keep = self.truth != UNCHANGED
             self.frames, self.truth = self.frames[keep], self.truth[keep]
+            self._conditions = self._conditions[keep]
 
     def some(self, count: int) -> torch.Tensor:
         """Return some of the windows, as a network reads them."""
@@ -55,7 +57,7 @@ class WindowExamination:
     def judge(self, network, temperature: float = 1.0) -> dict:
         """Return the scores of a network; ``score``, macro-F1 over labels, chooses the best."""
         probabilities = torch.softmax(self.logits(network) / temperature, 1).numpy()
-        result = judge(self.truth, probabilities, self.labels)
+        result = judge(self.truth, probabilities, self.labels, self._conditions)
         return {**result, 'score': result['all']['macro_f1']}
 
 
@@ -80,8 +82,10 @@ class SequenceExamination:
         starts = np.concatenate([[0], np.cumsum([len(t) for t in truths])])
         self._all_truth, self._clear = np.concatenate(truths), np.concatenate(clear)
         rng = np.random.default_rng(SEED)
-        self._places = np.array([starts[n] + k for n, k in data.moments(sequences, rng)], int)
-        self._places = self._places[self._clear[self._places]]
+        found = [(starts[n] + k, sequences[n].clip) for n, k in data.moments(sequences, rng)]
+        found = [(place, clip) for place, clip in found if self._clear[place]]
+        self._places = np.array([place for place, _ in found], int)
+        self._conditions = np.array([clip.condition for _, clip in found])
         self.truth = self._all_truth[self._places]
 
     def some(self, count: int) -> torch.Tensor:
@@ -96,7 +100,7 @@ class SequenceExamination:
     def judge(self, network, temperature: float = 1.0) -> dict:
         """Return the scores of a network; ``score``, macro-F1 over frames, chooses the best."""
         frames = torch.softmax(self._frame_logits(network) / temperature, 1).numpy()
-        result = judge(self.truth, frames[self._places], self.labels)
+        result = judge(self.truth, frames[self._places], self.labels, self._conditions)
         clear = self._clear
         result['frames'] = judge_frames(self._all_truth[clear], frames[clear], self.labels)
         return {**result, 'score': result['frames']['macro_f1']}

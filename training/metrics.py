@@ -68,7 +68,7 @@ def calibration_error(truth, probabilities: np.ndarray, bins: int = CALIBRATION_
     return float(np.abs(gaps).sum() / max(1, len(confidence)))
 
 
-def judge(truth, probabilities: np.ndarray, labels) -> dict:
+def judge(truth, probabilities: np.ndarray, labels, conditions=None) -> dict:
     """
     Return the scores of answers, over all labels and over the expressions alone.
 
@@ -79,24 +79,35 @@ def judge(truth, probabilities: np.ndarray, labels) -> dict:
     probabilities : np.ndarray [shape=(n, len(labels))]
     labels : sequence of str
         The expressions; then 'unchanged', where a network answers what changes.
+    conditions : np.ndarray of str [shape=(n,)], optional
+        That each was recorded under.
 
     Returns
     -------
     dict
         ``all``: every answer allowed. ``expressions``: truths that are one, and the best of the
-        expressions taken for the answer. ``confusion`` has rows of truth; ``ece`` is the expected
-        calibration error over all labels.
+        expressions taken for the answer; ``conditions``: the same by condition, its ``trials`` and
+        ``accuracy``. ``confusion`` has rows of truth; ``ece`` is the expected calibration error
+        over all labels.
     """
     truth, labels = np.asarray(truth), list(labels)
     matrix = confusion_matrix(truth, probabilities.argmax(1), len(labels))
     count = len(labels) - (labels[-1] == NO_CHANGE)
     shown = truth < count
-    expressions = confusion_matrix(truth[shown], probabilities[shown, :count].argmax(1), count)
+    answers = probabilities[shown, :count].argmax(1)
+    expressions = confusion_matrix(truth[shown], answers, count)
+    by_condition = {}
+    if conditions is not None:
+        is_right, under = answers == truth[shown], np.asarray(conditions)[shown]
+        for name in np.unique(under).tolist():
+            own = is_right[under == name]
+            by_condition[name] = {'trials': len(own), 'accuracy': float(own.mean())}
     picked = probabilities[np.arange(len(truth)), truth]
     return {
         'labels': labels,
         'all': scores(matrix),
         'expressions': scores(expressions),
+        'conditions': by_condition,
         'loss': float(-np.log(np.maximum(picked, 1e-9)).mean()),
         'ece': calibration_error(truth, probabilities),
         'confusion': matrix.tolist(),
@@ -141,6 +152,10 @@ def described(result: dict) -> str:
                 score['macro_f1'],
             )
         )
+    lines += [
+        'the expressions in {}: accuracy {accuracy:.3f}, n = {trials}'.format(name, **found)
+        for name, found in result['conditions'].items()
+    ]
     lines.append('expected calibration error {:.3f}'.format(result['ece']))
     if 'frames' in result:
         lines.append(

@@ -37,6 +37,17 @@ def test_expressions_are_judged_without_the_unchanged_answer():
     assert result['expressions']['trials'] == 1
 
 
+def test_expressions_are_judged_by_condition():
+    probabilities = np.array([[0.9, 0.1, 0], [0.9, 0.1, 0], [0.1, 0.9, 0], [0, 0, 1.0]])
+    conditions = np.array(['dark', 'plain', 'plain', 'still'])
+    result = judge([1, 0, 1, 2], probabilities, LABELS, conditions)
+    assert result['conditions'] == {
+        'dark': {'trials': 1, 'accuracy': 0.0},
+        'plain': {'trials': 2, 'accuracy': 1.0},
+    }
+    assert 'the expressions in plain: accuracy 1.000, n = 2' in described(result)
+
+
 def test_states_are_judged_over_all_their_names():
     result = judge([0, 1], np.array([[0.9, 0.1], [0.6, 0.4]]), LABELS[:2])
     assert result['expressions'] == result['all']
