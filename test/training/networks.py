@@ -30,7 +30,7 @@ def network_of(name, **settings):
     torch.manual_seed(2)
     network = build(name, **settings).train()
     for module in network.modules():
-        if isinstance(module, torch.nn.BatchNorm2d):
+        if isinstance(module, (torch.nn.BatchNorm1d, torch.nn.BatchNorm2d)):
             torch.nn.init.uniform_(module.weight, 0.5, 1.5)
             module.momentum = 1.0
         elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
