@@ -19,6 +19,7 @@ GRID_ROWS = 64  # cells over the height of the sensor: eyes of the smallest face
 PATTERN_WIDTH, PATTERN_HEIGHT = 20, 26  # cells of the face pattern; 0.77 is a face box's aspect
 SMOOTHING = 1.1  # cells, deviation of the Gaussian that the activity is smoothed with
 NOISE_DEVIATIONS = 2.0  # above the level of the noise from which activity counts
+_NEIGHBOURS = np.array([[1, 1, 1], [1, 0, 1], [1, 1, 1]], np.uint8)
 SURROUND = 0.1  # blank frame around the pattern, of its size
 VARIANCE_FLOOR = 0.1  # of a window, over the mean square of the whole activity map
 SCALE_STEP = 1.12  # ratio of neighbouring face sizes searched
@@ -164,10 +165,12 @@ class FaceFinder:
         """
         Return the activity above the noise, on a logarithmic scale.
 
-        Most cells see no edge: the median is the level of the noise. Of its deviation, a Poisson
-        process's, smoothing by a Gaussian leaves the part 1 / (2 sigma sqrt(pi)).
+        No cell counts for more than its busiest neighbour, as a hot pixel has none. Most cells see
+        no edge: the median is the level of the noise. Of its deviation, a Poisson process's,
+        smoothing by a Gaussian leaves the part 1 / (2 sigma sqrt(pi)).
         """
-        smooth = cv2.GaussianBlur(self._activity, (0, 0), SMOOTHING)
+        shared = np.minimum(self._activity, cv2.dilate(self._activity, _NEIGHBOURS))
+        smooth = cv2.GaussianBlur(shared, (0, 0), SMOOTHING)
         noise = float(np.median(smooth))
         floor = noise + NOISE_DEVIATIONS * np.sqrt(noise / np.pi) / (2 * SMOOTHING)
         above = np.maximum(smooth - floor, 0)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from naive import random_batch
 
-from cs3d_ros.events import EventBatch, open_recording
+from cs3d_ros.events import EventBatch, concatenate, open_recording
 from cs3d_ros.face import Box, FaceFinder, FixedFace
 from cs3d_ros.simulator import PRESETS, Video, simulate_video
 
@@ -55,6 +55,29 @@ def test_face_of_a_person_is_found_where_it_is(shared_data, clip, preset):
     ]
     assert np.mean(overlaps) > 0.7
     assert len({track.identity for _, track in found}) == 1
+
+
+def test_hot_pixels_do_not_draw_the_face_to_them(shared_data):
+    clip = 'talking/lbbc2a.mpg'
+    path = shared_data / 'videos' / clip
+    boxes = json.loads((shared_data / 'videos' / 'boxes.json').read_text())['boxes'][clip]
+    events = concatenate(simulate_video(path))
+    rng = np.random.default_rng(0)
+    beat = np.arange(events.t[0], events.t[-1], 2_000_000)  # 500 Hz
+    x, y = (rng.integers(0, side, 30) for side in (events.width, events.height))
+    t = np.concatenate([events.t, np.tile(beat, 30)])
+    order = np.argsort(t, kind='stable')
+    columns = [
+        np.concatenate([events.x, np.repeat(x, len(beat)).astype(np.uint16)])[order],
+        np.concatenate([events.y, np.repeat(y, len(beat)).astype(np.uint16)])[order],
+        t[order],
+        np.concatenate([events.p, np.ones(30 * len(beat), np.uint8)])[order],
+    ]
+    hot = EventBatch(*columns, events.width, events.height)
+    tracks = follow(FaceFinder(events.width, events.height), [hot])
+    found = [track for _, track in tracks if track]
+    assert len(found) > 0.6 * len(tracks)
+    assert np.mean([track.box.overlap(Box(*boxes[40])) for track in found]) > 0.6
 
 
 @pytest.mark.parametrize('name', ['davis346_bench.aedat4', 'davis346_slice_zstd.aedat4'])
