@@ -169,8 +169,10 @@ class FaceFinder:
         no edge: the median is the level of the noise. Of its deviation, a Poisson process's,
         smoothing by a Gaussian leaves the part 1 / (2 sigma sqrt(pi)).
         """
-        shared = np.minimum(self._activity, cv2.dilate(self._activity, _NEIGHBOURS))
-        smooth = cv2.GaussianBlur(shared, (0, 0), SMOOTHING)
+        busiest = cv2.dilate(
+            self._activity, _NEIGHBOURS, borderType=cv2.BORDER_CONSTANT, borderValue=0
+        )
+        smooth = cv2.GaussianBlur(np.minimum(self._activity, busiest), (0, 0), SMOOTHING)
         noise = float(np.median(smooth))
         floor = noise + NOISE_DEVIATIONS * np.sqrt(noise / np.pi) / (2 * SMOOTHING)
         above = np.maximum(smooth - floor, 0)
