@@ -37,7 +37,16 @@ def run(seed, accuracy, **more):
 
 def network(name, accuracies, macs):
     runs = [run(seed, accuracy) for seed, accuracy in enumerate(accuracies, 1)]
-    return {'name': name, 'macs': macs, 'parameters': 1e6, 'runs': runs}
+    return {
+        'name': name,
+        'macs': macs,
+        'parameters': 1e6,
+        'learning_rate': 1e-3,
+        'runs': runs,
+    }
+
+
+RATES = {'rates': [1e-3, 3e-3], 'rate_share': 0.2}
 
 
 def cost(macs, onnx_ms, energy=None):
@@ -81,7 +90,7 @@ def test_document_of_nothing_names_every_part_and_its_command(folders):
 
 def test_ladder_tells_means_with_their_intervals(folders):
     rows = [network('C3D', [0.5, 0.6, 0.7], 4e9), network('+ attention', [0.6, 0.7, 0.8], 2e8)]
-    write_result(folders[0], 'ladder', {'rows': rows}, 'widths × 0.25')
+    write_result(folders[0], 'ladder', {'rows': rows, **RATES}, 'widths × 0.25')
     text = written(folders)
     assert (
         '| C3D | 60.0 ± 24.8 | 50.0 ± 24.8 | 0.590 ± 0.248 |' in text
@@ -91,13 +100,14 @@ def test_ladder_tells_means_with_their_intervals(folders):
     assert 'be right in 50.0%' in text
     assert '| 50.0 ± 0.0 | 2.00 ± 0.00 |' in text
     assert 'widths × 0.25' in text
+    assert 'one of the rates 0.001, 0.003 that did best on validation in 20%' in text
     assert text.count('Not run yet') == len(PARTS) - 1
 
 
 def test_training_that_broke_off_is_told_and_not_averaged(folders):
     row = network('C3D', [0.5, 0.7], 4e9)
     row['runs'].append({'seed': 3, 'failed': 'the loss became nan'})
-    write_result(folders[0], 'ladder', {'rows': [row]})
+    write_result(folders[0], 'ladder', {'rows': [row], **RATES})
     text = written(folders)
     assert '| C3D | 60.0 ±' in text
     assert '1 of 3 broke off' in text

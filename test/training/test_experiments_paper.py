@@ -29,21 +29,19 @@ from training.models import LADDER
 from training.models.counter import TABLE
 from training.train import defaults_of
 
-TINY = Scale(1 / 64, (1,), 1, 8, threads=1, precision='fp32')
+TINY = Scale(1 / 64, 48, (1,), 1, 8, threads=1, precision='fp32')
 SCALE = (
-    '--width 0.015625 --seeds 1 --epochs 1 --examples-per-epoch 8 --threads 1 --precision fp32'
+    '--width 0.015625 --size 48 --seeds 1 --epochs 1 --examples-per-epoch 8 --threads 1 '
+    '--precision fp32'
 ).split()
-SIZE = 48  # px, of frames: small, so that trainings last no time
 
 
 @pytest.fixture(autouse=True, scope='module')
 def small():
-    """Let networks of each kind see small frames, a few at a time."""
+    """Let there be a network of each kind, and let them see a few examples at a time."""
     names = C3D, CS3D, SHIPPED, STREAM, 'video transformer'
     with pytest.MonkeyPatch.context() as patch:
-        table = {name: paper.TABLE[name] for name in names}
-        table = {name: (net, {**own, 'size': SIZE}) for name, (net, own) in table.items()}
-        patch.setattr(paper, 'TABLE', table)
+        patch.setattr(paper, 'TABLE', {name: paper.TABLE[name] for name in names})
         patch.setattr(campaign, 'defaults_of', lambda n: replace(defaults_of(n), batch=4))
         yield
 
@@ -71,7 +69,7 @@ def trained(hard, tmp_path_factory):
 
 
 def tiny_run(source, **network_settings):
-    settings = {'width': TINY.width, 'head': 'gap', 'size': SIZE, **network_settings}
+    settings = {**TINY.applied({'head': 'gap'}), **network_settings}
     return Run('try/cs3d', 'cs3d', settings, training_of(TINY, 'cs3d', 1), (source,))
 
 
@@ -166,6 +164,31 @@ def test_networks_that_were_trained_before_stay_in_the_table(hard, tmp_path):
         study.ladder(['ResNet'])
 
 
+def test_every_network_learns_at_the_rate_that_suits_it(hard, tmp_path, monkeypatch):
+    scores = {3e-4: 0.3, 1e-3: 0.5, 3e-3: None}  # the highest breaks off
+    real = paper.finish
+
+    def tried(run, out, say):
+        found = real(run, out, say)
+        if run.name.startswith('ladder'):
+            return found
+        score = scores[run.training.learning_rate]
+        if score is None:
+            return found._replace(report=None, failed='the loss became nan')
+        return found._replace(report={'validation': {'score': score}})
+
+    monkeypatch.setattr(paper, 'finish', tried)
+    study = Paper([hard], tmp_path, TINY._replace(epochs=5), say=lambda line: None)
+    (row,) = study.ladder([SHIPPED])['rows']
+    assert row['learning_rate'] == 1e-3
+    (path,) = tmp_path.glob('runs/ladder/*/seed-1/run.json')
+    training = json.loads(path.read_text())['training']
+    assert (training['learning_rate'], training['epochs']) == (1e-3, 5)
+    trials = [json.loads(p.read_text()) for p in tmp_path.glob('runs/rates/*/*/seed-1/run.json')]
+    assert sorted(trial['training']['learning_rate'] for trial in trials) == sorted(scores)
+    assert {trial['training']['epochs'] for trial in trials} == {1}
+
+
 def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
     study = Paper([hard], tmp_path, TINY._replace(epochs=4), say=lambda line: None)
     result = study.sensitivity((0.25,), (4.0, 8.0), share=0.25)
@@ -215,10 +238,8 @@ def test_more_folds_than_people_are_refused():
 
 def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
     ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
-    own = {'size': SIZE}
-    base = LEARNING[0]._replace(network=('cs3d', own))
-    relu = Variant('ReLU for SSN', ('cs3d', {**own, 'ssn': False}))
-    variants = [base, SETTLING[0]._replace(network=base.network), relu]
+    relu = Variant('ReLU for SSN', ('cs3d', {'ssn': False}))
+    variants = [LEARNING[0], SETTLING[0], relu]
     result = ablation.run(variants, clips=10, workers=1)
     assert [row['name'] for row in result['rows']] == [v.name for v in variants]
     runs = [row['runs'][0] for row in result['rows']]
@@ -232,9 +253,8 @@ def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
 
 
 def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path):
-    own = {'size': SIZE}
     variants = [
-        Variant(name, ('cs3d', {**own, **settings}), {'sequence_frames': 24, **training})
+        Variant(name, ('cs3d', settings), {'sequence_frames': 24, **training})
         for name, settings, training in (
             ('windows', {}, {}),
             ('relu', {'ssn': False}, {}),

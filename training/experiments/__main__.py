@@ -110,6 +110,7 @@ def _add_scale(parser):
     parser.set_defaults(cuts=s.cuts)
     group = parser.add_argument_group('scale', 'the same for all trainings')
     group.add_argument('--width', type=float, default=s.width, help='of all networks')
+    group.add_argument('--size', type=int, default=s.size, help='of their frames, px')
     group.add_argument('--seeds', type=_seeds, default=s.seeds, metavar='1,2,3')
     group.add_argument('--epochs', type=int, default=s.epochs)
     group.add_argument('--examples-per-epoch', type=int, default=s.examples_per_epoch)

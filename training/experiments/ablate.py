@@ -14,7 +14,6 @@ from training.experiments.paper import SHIPPED, folder_name
 from training.experiments.results import write_result
 from training.experiments.variants import BASE, Variant
 from training.experiments.views import write_view
-from training.models import NetworkSettings
 from training.models.counter import TABLE
 from training.synthesize import local_workers, synthesize
 from training.train import data_of
@@ -84,25 +83,28 @@ class Ablation:
 
     def _cuts(self, variant, source, workers, variations) -> str:
         """Return the folder of a variant's cuts, which variants of like settings share."""
-        network, settings = variant.network
+        network = variant.network[0]
         training = training_of(self.scale, network, self.scale.seeds[0], variant.training)
-        size = settings.get('size', NetworkSettings.size)
+        size = self.scale.size
         mark = sha256(json.dumps(deciding(training, size)).encode()).hexdigest()[:12]
         folder = self.out / 'cuts' / '{}-{}'.format(source.name, mark)
         cut_all(source, folder, training, size, variations, workers, self.say)
         return str(folder)
 
+    def _network_settings(self, variant):
+        network, settings = variant.network
+        return self.scale.applied({**(TABLE[SHIPPED][1] if network == 'cs3d' else {}), **settings})
+
     def _judged(self, variant, source, cuts, seed):
         name = variant.name if variant.trains else BASE
-        network, settings = variant.network
+        network = variant.network[0]
         run = Run(
             'ablation/' + folder_name(name),
             network,
-            {**(TABLE[SHIPPED][1] if network == 'cs3d' else {}), **settings},
+            self._network_settings(variant),
             training_of(self.scale._replace(cuts=cuts), network, seed, variant.training),
             (source,),
         )
-        run = run._replace(network_settings={**run.network_settings, 'width': self.scale.width})
         trained = finish(run, self.out, self.say)
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}

@@ -20,11 +20,14 @@ from training.quantize import quantized
 from training.targets import LABELS
 
 CS3D = '+ attention'
+LEARNING_RATE = 'learning_rate'  # of TrainSettings
 # What ships as a clip network, and trains in a quarter of the time: for questions that take many
 # trainings.
 SHIPPED = 'CS3D, pooled head, own stem'
 LIGHT = ('standard', 'low_light_1', 'low_light_2', 'low_light_3')
 CALIBRATION_FRAMES, CALIBRATION_RUNS = 32, 4  # of int8, for its times alone
+RATES = (3e-4, 1e-3, 3e-3)  # of learning, of which every network takes the one that suits it
+RATE_SHARE = 0.2  # of a training, by which a rate is judged
 THETAS, BETAS = (0.0, 0.1, 0.25, 0.5, 1.0), (1.0, 2.0, 4.0, 8.0, 16.0)
 
 
@@ -62,7 +65,7 @@ def run_of(
     return Run(
         '{}/{}'.format(prefix, folder_name(entry.name)),
         entry.network,
-        {**entry.settings, 'width': scale.width},
+        scale.applied(entry.settings),
         training_of(scale, entry.network, seed, changes),
         tuple(data),
     )
@@ -95,6 +98,9 @@ class Paper:
         """
         Train and judge the networks of the table; write ``ladder.json``.
 
+        Each learns at the one of RATES after which a short training, of RATE_SHARE, knew
+        validation best.
+
         Parameters
         ----------
         names : sequence of str, optional
@@ -117,25 +123,47 @@ class Paper:
         for entry in known.values():
             if names and entry.name not in names and not self._is_done(entry):
                 continue
-            cost = count(build(entry.network, **{**entry.settings, 'width': self.scale.width}))
-            runs = [self._judged(entry, seed) for seed in self.scale.seeds]
+            cost = count(build(entry.network, **self.scale.applied(entry.settings)))
+            rate = self._rate(entry)
+            runs = [self._judged(entry, rate, seed) for seed in self.scale.seeds]
             rows.append(
                 {
                     'name': entry.name,
                     'macs': cost.macs,
                     'parameters': cost.parameters,
+                    'learning_rate': rate,
                     'runs': runs,
                 }
             )
-            result = write_result(self.out, 'ladder', {'rows': rows}, self.scale.note())
+            result = {'rows': rows, 'rates': RATES, 'rate_share': RATE_SHARE}
+            result = write_result(self.out, 'ladder', result, self.scale.note())
         return result
 
-    def _is_done(self, entry):
-        runs = [run_of(entry, self.data, self.scale, seed) for seed in self.scale.seeds]
-        return all(is_ended(run, self.out) for run in runs)
+    def _rates_tried(self, entry) -> list:
+        """Return the short trainings that tell which learning rate suits a network."""
+        scale, seed = self.scale.share(RATE_SHARE), self.scale.seeds[0]
+        return [
+            run_of(entry, self.data, scale, seed, 'rates/{:g}'.format(rate), {LEARNING_RATE: rate})
+            for rate in RATES
+        ]
 
-    def _judged(self, entry, seed):
-        trained = finish(run_of(entry, self.data, self.scale, seed), self.out, self.say)
+    def _rate(self, entry) -> float:
+        """Return the rate after whose short training a network knows validation best."""
+        tried = [finish(run, self.out, self.say) for run in self._rates_tried(entry)]
+        scores = [-1.0 if t.failed else t.report['validation']['score'] for t in tried]
+        return RATES[int(np.argmax(scores))]
+
+    def _run(self, entry, rate, seed):
+        return run_of(entry, self.data, self.scale, seed, changes={LEARNING_RATE: rate})
+
+    def _is_done(self, entry):
+        if not all(is_ended(run, self.out) for run in self._rates_tried(entry)):
+            return False
+        rate = self._rate(entry)
+        return all(is_ended(self._run(entry, rate, seed), self.out) for seed in self.scale.seeds)
+
+    def _judged(self, entry, rate, seed):
+        trained = finish(self._run(entry, rate, seed), self.out, self.say)
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
         return {'seed': seed, **self._examiner.summary(trained)}
@@ -159,11 +187,7 @@ class Paper:
 
         Each training is a share of those of the ladder.
         """
-        scale = self.scale._replace(
-            seeds=self.scale.seeds[:1],
-            epochs=max(1, round(share * self.scale.epochs)),
-            minutes=share * self.scale.minutes,
-        )
+        scale = self.scale.share(share)._replace(seeds=self.scale.seeds[:1])
         cells = []
         for theta in thetas:
             for beta in betas:
@@ -197,7 +221,11 @@ class Paper:
             data, examiner = [grey.view], Examiner([grey.view], self.out / 'views' / 'lit')
         found = {'events': {}, 'grey': {}}
         for seed in self.scale.seeds:
-            run = run_of(entry, data, self.scale, seed, 'light' if grey else 'ladder')
+            run = (
+                run_of(entry, data, self.scale, seed, 'light')
+                if grey
+                else self._run(entry, self._rate(entry), seed)
+            )
             trained = finish(run, self.out, self.say)
             by_kind = {'events': {} if trained.failed else examiner.summary(trained)['conditions']}
             if grey:

@@ -1,4 +1,4 @@
-"""How large an experiment is: widths, seeds, and how long each network may learn."""
+"""How large an experiment is: networks, seeds, and how long each network may learn."""
 
 from typing import NamedTuple
 
@@ -7,6 +7,7 @@ class Scale(NamedTuple):
     """What all trainings of an experiment share, so that they may be compared."""
 
     width: float = 1.0  # of all networks
+    size: int = 112  # of their frames, px
     seeds: tuple = (1, 2, 3)
     epochs: int = 30
     examples_per_epoch: int = 4096  # windows; of sequences as many fewer as training.train has it
@@ -16,12 +17,23 @@ class Scale(NamedTuple):
     precision: str = 'bf16'
     cuts: str = ''  # folder of training.cut; empty: examples are cut anew all the time
 
+    def applied(self, settings: dict) -> dict:
+        """Return settings of a network, made as wide and its frames as large as all others'."""
+        return {**settings, 'width': self.width, 'size': self.size}
+
+    def share(self, share: float) -> 'Scale':
+        """Return the scale of trainings that last a share of the epochs and minutes."""
+        return self._replace(
+            epochs=max(1, round(share * self.epochs)), minutes=share * self.minutes
+        )
+
     def note(self) -> str:
         """Return the scale in words, for the document."""
         limit = ', at most {:g} minutes each'.format(self.minutes) if self.minutes else ''
         kept = ', out of sequences that were cut once' if self.cuts else ''
-        return 'widths × {:g}, seeds {}, {} epochs of {:,} windows{}{}'.format(
+        return 'widths × {:g}, frames of {} px, seeds {}, {} epochs of {:,} windows{}{}'.format(
             self.width,
+            self.size,
             ', '.join(map(str, self.seeds)),
             self.epochs,
             self.examples_per_epoch,

@@ -74,6 +74,7 @@ def ladder(result: dict, pictures: Path) -> str:
                 '{:.3f}'.format(row['parameters'] / 1e6),
                 percent([_silent(run) for run in done]),
                 spread([run['sparse_energy_mj'] for run in done], '{:.2f}'),
+                '{:g}'.format(row['learning_rate']),
                 ', '.join('{:,}'.format(n) for n in sorted({r['windows_seen'] for r in done})),
                 REPORTED.get(row['name'], '–'),
                 '{} of {} broke off'.format(failed, len(row['runs'])) if failed else '',
@@ -90,11 +91,16 @@ def ladder(result: dict, pictures: Path) -> str:
         'M parameters',
         'silent neurons, %',
         'mJ if zeros were skipped',
+        'learning rate',
         'examples seen',
         'the paper reports (of its own data)',
         '',
     )
-    return table(head, rows) + '\n' + _verdicts(result) + '\n' + PAPER + '\n'
+    rates = (
+        'Each network learns at the one of the rates {} that did best on validation in {:.0%} of '
+        'a training.\n'
+    ).format(', '.join(map('{:g}'.format, result['rates'])), result['rate_share'])
+    return '\n'.join([table(head, rows), rates, _verdicts(result), PAPER + '\n'])
 
 
 def _silent(run):
