@@ -1,5 +1,4 @@
 import json
-from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -27,22 +26,20 @@ from training.experiments.variants import LEARNING, SETTLING, Variant, ingredien
 from training.experiments.views import write_view
 from training.models import LADDER
 from training.models.counter import TABLE
-from training.train import defaults_of
 
-TINY = Scale(1 / 64, 48, (1,), 1, 8, threads=1, precision='fp32')
+TINY = Scale(1 / 64, 48, (1,), 1, 8, batch=8, threads=1, precision='fp32')
 SCALE = (
-    '--width 0.015625 --size 48 --seeds 1 --epochs 1 --examples-per-epoch 8 --threads 1 '
+    '--width 0.015625 --size 48 --seeds 1 --epochs 1 --examples-per-epoch 8 --batch 8 --threads 1 '
     '--precision fp32'
 ).split()
 
 
 @pytest.fixture(autouse=True, scope='module')
 def small():
-    """Let there be a network of each kind, and let them see a few examples at a time."""
+    """Let there be but a network of each kind."""
     names = C3D, CS3D, SHIPPED, STREAM, 'video transformer'
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(paper, 'TABLE', {name: paper.TABLE[name] for name in names})
-        patch.setattr(campaign, 'defaults_of', lambda n: replace(defaults_of(n), batch=4))
         yield
 
 
@@ -103,10 +100,11 @@ def test_network_that_cannot_be_is_told(hard, tmp_path):
 
 
 def test_epochs_of_sequences_hold_fewer_of_them():
-    scale = Scale(examples_per_epoch=1024, seeds=(7,))
+    scale = Scale(examples_per_epoch=1024, batch=8, seeds=(7,))
     windows, sequences = (training_of(scale, name, 7) for name in ('cs3d', 'stream'))
     assert (windows.learns, windows.examples_per_epoch) == ('windows', 1024)
     assert (sequences.learns, sequences.examples_per_epoch) == ('sequences', 256)
+    assert (windows.batch, sequences.batch) == (8, 2)
     assert sequences.seed == 7
 
 

@@ -114,6 +114,7 @@ def _add_scale(parser):
     group.add_argument('--seeds', type=_seeds, default=s.seeds, metavar='1,2,3')
     group.add_argument('--epochs', type=int, default=s.epochs)
     group.add_argument('--examples-per-epoch', type=int, default=s.examples_per_epoch)
+    group.add_argument('--batch', type=int, default=s.batch, help='windows')
     group.add_argument(
         '--minutes', type=float, default=s.minutes, help='at most, of each training; 0: no limit'
     )

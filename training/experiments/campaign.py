@@ -52,14 +52,14 @@ def training_of(scale: Scale, network: str, seed: int, changes: dict | None = No
     """
     Return the settings of one training: those of its network, at the scale of the experiment.
 
-    Where a network learns from sequences, an epoch has as many fewer of them as training.train
-    would have by default, so that every network is shown about as many frames.
+    Where a network learns from sequences, an epoch and a batch have as many fewer of them as
+    training.train would have by default, so that every network is shown about as many frames.
     """
     own = defaults_of(build(network, width=1 / 64))  # any of its kind
-    share = own.examples_per_epoch / TrainSettings().examples_per_epoch
     common = {
         'epochs': scale.epochs,
-        'examples_per_epoch': max(1, round(share * scale.examples_per_epoch)),
+        'examples_per_epoch': _share(own, 'examples_per_epoch', scale),
+        'batch': _share(own, 'batch', scale),
         'time_limit_min': scale.minutes,
         'seed': seed,
         'threads': scale.threads,
@@ -68,6 +68,11 @@ def training_of(scale: Scale, network: str, seed: int, changes: dict | None = No
         'cuts': scale.cuts,
     }
     return replace(own, **{**common, **(changes or {})})
+
+
+def _share(own, name, scale):
+    share = getattr(own, name) / getattr(TrainSettings, name)
+    return max(1, round(share * getattr(scale, name)))
 
 
 def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:

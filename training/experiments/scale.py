@@ -11,6 +11,7 @@ class Scale(NamedTuple):
     seeds: tuple = (1, 2, 3)
     epochs: int = 30
     examples_per_epoch: int = 4096  # windows; of sequences as many fewer as training.train has it
+    batch: int = 32  # windows; of sequences as many fewer
     minutes: float = 0.0  # at most, of each training; 0: as long as its epochs take
     threads: int = 2
     loaders: int = 1
@@ -31,12 +32,16 @@ class Scale(NamedTuple):
         """Return the scale in words, for the document."""
         limit = ', at most {:g} minutes each'.format(self.minutes) if self.minutes else ''
         kept = ', out of sequences that were cut once' if self.cuts else ''
-        return 'widths × {:g}, frames of {} px, seeds {}, {} epochs of {:,} windows{}{}'.format(
+        return (
+            'widths × {:g}, frames of {} px, seeds {}, {} epochs of {:,} windows in batches of '
+            '{}{}{}'
+        ).format(
             self.width,
             self.size,
             ', '.join(map(str, self.seeds)),
             self.epochs,
             self.examples_per_epoch,
+            self.batch,
             kept,
             limit,
         )
