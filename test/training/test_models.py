@@ -7,7 +7,7 @@ from torch.nn import functional as F
 from training.models import C3D, CS3D, LADDER, C3DSettings, CS3DSettings, build
 from training.models.c3d import Pool, scaled_plan
 from training.models.cs3d import C3D_SETTINGS, Attention, Block, MaxPool, PointConv
-from training.models.network import scaled
+from training.models.network import Conv3d, channels_last, scaled
 from training.models.ssn import SSN
 
 SMALL = {'width': 0.125, 'frames': 16, 'size': 32}
@@ -153,6 +153,32 @@ def test_residual_stands_where_channels_are_equal():
     network = CS3D(CS3DSettings(head='gap'))
     residual = [layer.residual for layer in network.features if isinstance(layer, Block)]
     assert residual == [False, False, False, True, False, True, True, True]
+
+
+def poison():
+    """Leave nothing but NaN in memory that is free."""
+    sizes = [100, 1000, 4000, 10_000, 50_000, 200_000, 1_000_000, 3_000_000]
+    freed = [torch.full((size,), torch.nan) for size in sizes for _ in range(3)]
+    del freed
+
+
+@pytest.mark.parametrize('kernel', [(3, 3, 3), (3, 1, 1)])
+@pytest.mark.parametrize('frames', [1, 2, 3])
+def test_gradient_in_bfloat16_is_that_of_float32_however_few_the_frames(kernel, frames):
+    padding = tuple(side // 2 for side in kernel)
+    conv = Conv3d(16, 16, kernel, padding=padding, bias=False)
+    channels_last(conv)
+    clip = torch.randn(8, 16, frames, 3, 3).contiguous(memory_format=torch.channels_last_3d)
+    expected = F.conv3d(clip, conv.weight, padding=padding)
+    upstream = torch.randn_like(expected)
+    (wanted,) = torch.autograd.grad(expected, conv.weight, upstream)
+    for _ in range(4):
+        poison()
+        with torch.autocast('cpu', torch.bfloat16):
+            answer = conv(clip)
+        (found,) = torch.autograd.grad(answer, conv.weight, upstream.to(answer.dtype))
+        assert float((found - wanted).abs().max()) < 0.02 * float(wanted.abs().max())
+    torch.testing.assert_close(answer.float(), expected, rtol=0.05, atol=0.05)
 
 
 def test_shift_in_time_shifts_the_first_block():

@@ -17,7 +17,7 @@ from torch import nn
 
 from training.models.c3d import pooled_side, scaled_plan
 from training.models.cs3d import frames_to_batch
-from training.models.network import Network, NetworkSettings, scaled
+from training.models.network import Conv3d, Network, NetworkSettings, scaled
 
 
 @dataclass(frozen=True)
@@ -41,7 +41,7 @@ def conv2plus1d(channels: int, out: int, stride: int = 1) -> nn.Sequential:
         nn.Conv3d(channels, between, (1, 3, 3), (1, stride, stride), (0, 1, 1), bias=False),
         nn.BatchNorm3d(between),
         nn.ReLU(inplace=True),
-        nn.Conv3d(between, out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
+        Conv3d(between, out, (3, 1, 1), (stride, 1, 1), (1, 0, 0), bias=False),
         nn.BatchNorm3d(out),
     )
 
@@ -80,7 +80,7 @@ class R2Plus1D(Network):
             nn.Conv3d(1, between, (1, 7, 7), (1, 2, 2), (0, 3, 3), bias=False),
             nn.BatchNorm3d(between),
             nn.ReLU(inplace=True),
-            nn.Conv3d(between, widths[0], (3, 1, 1), padding=(1, 0, 0), bias=False),
+            Conv3d(between, widths[0], (3, 1, 1), padding=(1, 0, 0), bias=False),
             nn.BatchNorm3d(widths[0]),
             nn.ReLU(inplace=True),
         ]

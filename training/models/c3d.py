@@ -13,7 +13,7 @@ from typing import NamedTuple, Tuple
 import torch
 from torch import nn
 
-from training.models.network import Network, NetworkSettings, scaled
+from training.models.network import Conv3d, Network, NetworkSettings, scaled
 
 
 class Pool(NamedTuple):
@@ -99,7 +99,7 @@ class C3D(Network):
         layers, channels = [], 1
         for stage in scaled_plan(s.width):
             for out in stage.channels:
-                layers += [nn.Conv3d(channels, out, 3, padding=1), nn.ReLU(inplace=True)]
+                layers += [Conv3d(channels, out, 3, padding=1), nn.ReLU(inplace=True)]
                 channels = out
             pool = stage.pool
             kernel = (pool.time, pool.space, pool.space)

@@ -21,7 +21,7 @@ from torch import nn
 from torch.nn import functional as F
 
 from training.models.c3d import FC_WIDTH, Pool, pooled_shape, scaled_plan
-from training.models.network import Network, NetworkSettings
+from training.models.network import Conv3d, Network, NetworkSettings
 from training.models.ssn import SSN
 
 
@@ -164,7 +164,7 @@ class Block(nn.Module):
         super().__init__()
         self.residual = settings.factorised and channels == out
         if not settings.factorised:
-            self.conv = nn.Conv3d(channels, out, 3, padding=1)
+            self.conv = Conv3d(channels, out, 3, padding=1)
         elif first and settings.own_stem:
             # Space first: both are linear, and after the stride time costs a quarter.
             filters = settings.stem_filters

@@ -1,8 +1,9 @@
-"""What all networks share: settings that refuse nonsense, a name, and a look at what comes in."""
+"""What networks share: settings that refuse nonsense, a name, a look at what comes in, layers."""
 
 from dataclasses import asdict, dataclass
 
 import torch
+import torch.nn.functional as F
 from torch import nn
 
 
@@ -77,6 +78,25 @@ class Network(nn.Module):
             raise ValueError(
                 '{} reads (frame - 128) / 128 as {}, got {}'.format(self.name, dtype, clip.dtype)
             )
+
+
+class Conv3d(nn.Conv3d):
+    """
+    ``torch.nn.Conv3d`` whose gradients are right of short clips, too.
+
+    oneDNN 3.12 (of torch 2.13, on CPUs with bfloat16) reads memory that was never written for the
+    gradient of the weights where a kernel of three frames, padded, sees two: any number, NaN
+    included. Frames padded here leave nothing to pad there.
+    """
+
+    def forward(self, x: torch.Tensor) -> torch.Tensor:
+        time, *space = self.padding
+        if x.shape[2] >= self.kernel_size[0]:
+            return super().forward(x)
+        padded = F.pad(x, (0, 0, 0, 0, time, time))
+        return F.conv3d(
+            padded, self.weight, self.bias, self.stride, (0, *space), self.dilation, self.groups
+        )
 
 
 def channels_last(network: nn.Module) -> nn.Module:
