@@ -25,7 +25,7 @@ from training.graph_blocks import (
 )
 from training.models import C3D, CS3D, CS3DStream
 from training.models.c3d import Pool
-from training.models.cs3d import Block, MaxPool, PointConv, SpaceConv, TimeConv
+from training.models.cs3d import RATE_FLOOR, Block, MaxPool, PointConv, SpaceConv, TimeConv
 from training.models.ssn import SSN
 from training.models.stream import HALF_ACTIVITY, CausalAttention
 
@@ -64,6 +64,8 @@ def _clip_model(network, temperature=1.0):
     s, graph = network.settings, Graph()
     graph.shape = (1, s.frames, s.size, s.size)
     graph.now = graph.input(INPUT_NAMES['clip'], (1, *graph.shape))
+    if getattr(s, 'rate_norm', False):
+        _add_rate_norm(graph)
     graph.rows()
     for layer in network.features:
         if isinstance(layer, nn.Conv3d):
@@ -90,6 +92,13 @@ def _clip_model(network, temperature=1.0):
     output = graph.output(OUTPUT_NAME, (1, last.out_features))
     _add_answer(graph, last, temperature, output)
     return graph.model(network.name)
+
+
+def _add_rate_norm(graph):
+    clip = graph.now
+    rate = graph.add('ReduceMean', graph.add('Abs', clip), axes=(1, 2, 3, 4), keepdims=1)
+    floor = graph.constant(np.float32([RATE_FLOOR]))
+    graph.add('Div', clip, graph.add('Add', rate, floor))
 
 
 def _add_answer(graph, layer, temperature, output):

@@ -221,6 +221,17 @@ def test_no_step_of_the_ladder_depends_on_how_large_the_weights_of_a_hidden_laye
     torch.testing.assert_close(*answers, rtol=1e-3, atol=1e-3)
 
 
+@pytest.mark.parametrize('rate_norm', [False, True])
+def test_rate_normalised_network_sees_what_moves_not_how_often_pixels_fire(rate_norm):
+    network = with_statistics(build('cs3d', head='gap', rate_norm=rate_norm, ssn=False, **SMALL))
+    seldom = torch.randint(-32, 33, (1, 1, 16, 32, 32)).float() / 32
+    with torch.inference_mode():
+        still, once, twice = (network(k * seldom) for k in (0, 1, 2))
+    assert torch.isfinite(still).all()
+    apart = float((twice - once).norm() / (once - still).norm())
+    assert apart < 0.05 if rate_norm else apart > 0.2
+
+
 def test_learnt_threshold_is_a_constant_of_its_layer():
     network = build('cs3d', head='gap', learn_theta=True, **SMALL)
     thresholds = {n: p for n, p in network.named_parameters() if n.endswith('theta')}

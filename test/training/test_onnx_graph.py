@@ -24,6 +24,7 @@ CLIPS = {
     'shipped': ('cs3d', SMALL_CLIP),
     'pooled': ('cs3d', {'width': W, 'head': 'gap'}),
     'learnt thresholds': ('cs3d', {'width': W, 'head': 'gap', 'learn_theta': True}),
+    'rate normalised': ('cs3d', {**SMALL_CLIP, 'rate_norm': True}),
     'dense with attention': ('cs3d', {'width': W, 'factorised': False, 'head': 'gap'}),
 }
 STREAMS = {

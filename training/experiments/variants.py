@@ -54,6 +54,7 @@ LEARNING = (
     Variant('no explicit offset', training={'explicit_offset': False}),
     Variant('ReLU for SSN', ('cs3d', {'ssn': False})),
     Variant('no attention', ('cs3d', {'attention': False})),
+    Variant('event rate normalised', ('cs3d', {'rate_norm': True})),
     Variant('frame step 16', training={'frame_step': 16}),
     Variant('frame step 64', training={'frame_step': 64}),
     Variant('events cleaned', training={'background_activity_ms': 10.0}),

@@ -24,6 +24,8 @@ from training.models.c3d import FC_WIDTH, Pool, pooled_shape, scaled_plan
 from training.models.network import Conv3d, Network, NetworkSettings
 from training.models.ssn import SSN
 
+RATE_FLOOR = 0.02  # mean of |frame| that a camera's noise may make; keeps it from being loud
+
 
 @dataclass(frozen=True)
 class CS3DSettings(NetworkSettings):
@@ -38,6 +40,7 @@ class CS3DSettings(NetworkSettings):
     beta: float = 4.0  # SSN steepness of the surrogate; the paper leaves it open
     learn_theta: bool = False  # one per layer, from theta on
     dropout: float = 0.5
+    rate_norm: bool = False  # frames over the mean of |frame|: as strong however many the events
     # The paper's first block filters its one input channel once in time and once in space, so all
     # its outputs are one picture rescaled. More filters see edges in more than one direction.
     stem_filters: int = 1
@@ -228,6 +231,11 @@ class Attention(nn.Module):
         return y.permute(0, 4, 1, 2, 3)
 
 
+def rate_normalised(clip: torch.Tensor) -> torch.Tensor:
+    """Return clips, each over the mean of its absolute values; without events it stays 0."""
+    return clip / (clip.abs().mean((1, 2, 3, 4), keepdim=True) + RATE_FLOOR)
+
+
 class CS3D(Network):
     """The network of the settings; logits (N, outputs) of clips (N, 1, T, H, W)."""
 
@@ -268,4 +276,6 @@ class CS3D(Network):
     def forward(self, clip: torch.Tensor) -> torch.Tensor:
         """Return logits of clips, float32 (frame - 128) / 128."""
         self.check(clip, self.settings.frames)
+        if self.settings.rate_norm:
+            clip = rate_normalised(clip)
         return self.head(self.features(clip))
