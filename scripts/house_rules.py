@@ -22,7 +22,7 @@ ARROWS = {
     'face': {'events'},
     'inference': {'events', 'face'},
     'simulator': {'events'},
-    'power': set(),
+    'power': {'files'},
     'models': set(),
     'pipeline': {'events', 'face', 'inference'},
     'files': set(),

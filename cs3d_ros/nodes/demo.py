@@ -272,7 +272,9 @@ def _power_line(observer: Observer) -> str:
         return 'power: {}'.format(observer.statuses.get('power', (0, 'not measured', {}))[1])
     line = 'power: {:.2f} W on average'.format(np.mean(watts[TOTAL]))
     if 'energy_per_inference' in watts:
-        line += ', {:.0f} mJ per inference'.format(np.mean(watts['energy_per_inference']))
+        line += ', {:.3g} J per inference above idle'.format(
+            np.mean(watts['energy_per_inference'])
+        )
     return line
 
 

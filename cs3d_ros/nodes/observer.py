@@ -65,7 +65,7 @@ class Observer(Node):
     heard_s : dict
         Node name to when that came, steady seconds.
     watts : dict
-        Rail, or energy per inference (mJ), to its last average.
+        Rail (W), or energy per inference (J), to its averages.
     """
 
     def __init__(self, **options):

@@ -295,10 +295,15 @@ TABLES = {
         _AUTOSTART,
         _DIAGNOSTICS,
         Parameter(
-            'sample_ms', 50.0, 'Time between two readings of the meters.', 'ms', 10.0, 10000.0
+            'sample_ms', 50.0, 'Time between two readings of the meters.', 'ms', 20.0, 100.0
         ),
         Parameter(
-            'window_s', 1.0, 'Time over which /power gives its statistics.', 's', 0.1, 600.0
+            'window_s', 1.0, 'Time over which /power gives its statistics.', 's', 0.5, 600.0
+        ),
+        Parameter(
+            'idle_file',
+            '',
+            'Idle power that cs3d power --idle stored; empty means where it stores by default.',
         ),
         Parameter('root', '/', 'Folder that holds the sys tree to read the meters from.'),
     ),

@@ -22,7 +22,8 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy  # noqa: E402
 from cs3d_ros.events import ENCODERS, concatenate, open_decoder, write_recording  # noqa: E402
 from cs3d_ros.nodes import bringup, topics  # noqa: E402
 
-sys.path.insert(0, str(pathlib.Path(__file__).resolve().parent.parent / 'inference'))
+TESTS = pathlib.Path(__file__).resolve().parent.parent
+sys.path[:0] = [str(TESTS / 'inference'), str(TESTS / 'power')]
 from moving import PERIOD_NS, SENSOR, START_NS, moving_events  # noqa: E402
 from tiny_onnx import write_tiny_bundle  # noqa: E402
 

@@ -4,7 +4,6 @@ from dv_ros2_msgs.msg import EventArray
 from moving import PERIOD_NS, SENSOR, START_NS, moving_events
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
-from statistics_msgs.msg import MetricsMessage
 
 from cs3d_ros.events import EventBatch, encode_event_array
 from cs3d_ros.nodes import messages
@@ -174,58 +173,6 @@ def test_backlog_is_dropped_and_counted(peer, start, bundle):
     values = peer.statuses['inference'][-1][2]
     assert int(values['images']) > int(values['dropped'])
     graph.check()
-
-
-def test_power_node_without_a_meter_says_so_and_lives(peer, start, tmp_path):
-    graph = start(power={'root': str(tmp_path)})
-    for _ in range(2):
-        peer.wait_status('power', 'this machine has no power meter that can be read', level=1)
-    graph.check()
-
-
-def test_power_of_a_jetson_is_published_per_rail_and_total(peer, start, tmp_path):
-    device = tmp_path / 'sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0'
-    device.mkdir(parents=True)
-    for name, text in (
-        ('rail_name_0', 'POM_5V_IN'),
-        ('in_power0_input', '4200'),
-        ('rail_name_1', 'POM_5V_GPU'),
-        ('in_power1_input', '300'),
-    ):
-        (device / name).write_text(text + '\n')
-    heard = peer.listen(MetricsMessage, 'power')
-    start(power={'root': str(tmp_path), 'window_s': 0.5})
-    peer.wait(lambda: len(heard) >= 6, '/power')
-    average = {message.metrics_source: message.statistics[0].data for message in heard}
-    assert average == pytest.approx(
-        {'ina3221/POM_5V_IN': 4.2, 'ina3221/POM_5V_GPU': 0.3, 'total': 4.2}
-    )
-    assert {message.unit for message in heard} == {'W'}
-    windows = [
-        messages.time_ns(m.window_stop) - messages.time_ns(m.window_start) for m in heard[3:6]
-    ]
-    assert windows == pytest.approx([0.5e9] * 3, rel=0.5)
-
-
-def test_energy_per_inference_joins_both_nodes(peer, start, tmp_path, bundle, recording):
-    device = tmp_path / 'sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0'
-    device.mkdir(parents=True)
-    (device / 'rail_name_0').write_text('POM_5V_IN\n')
-    (device / 'in_power0_input').write_text('4500\n')
-    heard = peer.listen(MetricsMessage, 'power')
-    start(
-        power={'root': str(tmp_path)},
-        preprocessing={'bundle': bundle, 'roi': ROI},
-        inference={'bundle': bundle},
-        player={'path': recording, 'loop': True},
-    )
-
-    def costs():
-        return [m.statistics[0].data for m in heard if m.metrics_source == 'energy_per_inference']
-
-    peer.wait(lambda: len(costs()) >= 3, 'energy per inference')
-    # 4.5 W over 15 inferences a second where all periods have events: 300 mJ, more where some lack
-    assert 200 < costs()[-1] < 5000
 
 
 def test_subscriber_of_other_qos_is_told_the_cure(peer, start, bundle, capfd):

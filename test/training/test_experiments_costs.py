@@ -23,7 +23,7 @@ class Meter(PowerSource):
         super().__init__(('board',))
         self.is_busy = False
 
-    def read(self):
+    def read(self, now_s):
         return {'board': 30.0 if self.is_busy else 10.0}
 
 
@@ -52,7 +52,7 @@ def test_joules_are_what_a_run_adds_to_idling():
     assert found['idle_w'] == pytest.approx(10.0, rel=0.05)
     assert found['busy_w'] == pytest.approx(30.0, rel=0.2)
     assert found['joules'] >= 0.05 * (found['busy_w'] - found['idle_w'])
-    assert found['counters'] == ['fake']
+    assert found['counters'] == ['fake/board']
 
 
 def test_machine_without_a_counter_says_so():

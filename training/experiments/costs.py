@@ -5,7 +5,6 @@ import os
 import platform
 import subprocess
 import sys
-import threading
 import time
 from importlib.metadata import version
 from pathlib import Path
@@ -14,14 +13,13 @@ from typing import NamedTuple
 import numpy as np
 import torch
 
-from cs3d_ros.power import PowerMeter, find_sources
+from cs3d_ros import power
 from training.experiments.session import THREADS, Session, event_like
 from training.models.network import channels_last
 
 ROUNDS = 30
 WARM_UP = 3
 ENERGY_S = 30.0  # of each measurement: counters are read 20 times a second
-SAMPLE_S = 0.05
 NOT_MEASURABLE = 'not measurable here'
 
 
@@ -90,11 +88,11 @@ class Counters:
     Parameters
     ----------
     sources : list of PowerSource, optional
-        Those of this machine by default: INA3221, RAPL, NVML.
+        Those of this machine by default.
     """
 
     def __init__(self, sources=None):
-        self._sources = find_sources() if sources is None else sources
+        self._sources = power.find_sources() if sources is None else sources
         self.names = [source.name for source in self._sources if source.rails]
 
     @property
@@ -102,12 +100,11 @@ class Counters:
         """Why nothing can be measured, None if something can."""
         if self.names:
             return None
-        problems = [source.problem for source in self._sources if source.problem]
-        return '; '.join([NOT_MEASURABLE] + (problems or ['there is no counter']))
+        return '{}: {}'.format(NOT_MEASURABLE, power.no_meter(self._sources))
 
     def joules(self, run, seconds: float = ENERGY_S) -> dict | None:
         """
-        Return what a run costs beyond idling; None where nothing measures.
+        Return what a run costs beyond idling; None where nothing measures all the time.
 
         Returns
         -------
@@ -116,42 +113,17 @@ class Counters:
         """
         if self.problem:
             return None
-        idle_w, _ = self._watts(lambda: time.sleep(SAMPLE_S), seconds / 3)
-        busy_w, each_s = self._watts(run, seconds)
-        if idle_w is None or busy_w is None:
+        try:
+            found = power.measure(run, seconds, meter=power.PowerMeter(self._sources))
+        except power.PowerError:
             return None
         return {
-            'joules': (busy_w - idle_w) * each_s,
-            'idle_w': idle_w,
-            'busy_w': busy_w,
-            'runs': int(seconds / each_s),
-            'counters': self.names,
+            'joules': found.joules,
+            'idle_w': found.idle_w,
+            'busy_w': found.busy_w,
+            'runs': found.runs,
+            'counters': list(found.basis),
         }
-
-    def _watts(self, run, seconds):
-        """Return the mean power while a callable is repeated, and the seconds of each."""
-        meter, ended = PowerMeter(self._sources), threading.Event()
-
-        def sample():
-            while not ended.wait(SAMPLE_S):
-                meter.sample()
-
-        meter.sample()  # from where counters count
-        meter.take()
-        sampler = threading.Thread(target=sample, daemon=True)
-        sampler.start()
-        count, began = 0, time.perf_counter()
-        while time.perf_counter() - began < seconds:
-            run()
-            count += 1
-        took = time.perf_counter() - began
-        ended.set()
-        sampler.join()
-        meter.sample()  # up to where runs were counted
-        window = meter.take()
-        if window.energy_j is None:
-            return None, took / count
-        return window.energy_j / (window.stop_s - window.start_s), took / count
 
 
 def machine() -> dict:
