@@ -12,7 +12,7 @@ import sys
 from typing import List, Optional
 
 from cs3d_ros import Cs3dError, __version__
-from cs3d_ros.cli import recognition, recordings, simulation
+from cs3d_ros.cli import power, recognition, recordings, simulation
 from cs3d_ros.events.recordings import READABLE
 
 _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
@@ -21,8 +21,9 @@ _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command; return its exit status."""
     argv = sys.argv[1:] if argv is None else list(argv)
-    is_whole = '--traceback' in argv
-    argv = [word for word in argv if word != '--traceback']
+    own = argv[: argv.index('--')] if '--' in argv else argv  # behind it stands another's
+    is_whole = '--traceback' in own
+    argv = [word for word in own if word != '--traceback'] + argv[len(own) :]
     # ROS is imported for these alone, and their options are theirs
     if argv and argv[0] in _ROS_COMMANDS:
         return _guarded(lambda: _run_ros(argv[0], argv[1:]), is_whole)
@@ -78,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar='COMMAND', dest='command')
     commands.required = True  # as a keyword it needs Python 3.7
-    for module in (recognition, recordings, simulation):
+    for module in (recognition, recordings, simulation, power):
         module.add(commands)
     commands.add_parser('up', add_help=False, help='start the ROS 2 nodes without ros2 launch')
     commands.add_parser('demo', add_help=False, help='play a face over DDS and watch the graph')

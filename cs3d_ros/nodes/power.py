@@ -59,6 +59,8 @@ class Power(ManagedNode):
             for zone, celsius in power.temperatures(self.settings['root']).items()
         }
         values.update(self._values)
+        for rail, count in self._meter.refused().items():
+            values[rail + ' refused'] = count
         complaints = self._meter.complaints()
         throttled = self._throttling.push()
         if throttled:

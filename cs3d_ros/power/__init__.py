@@ -24,7 +24,15 @@ from cs3d_ros.power.conditions import Conditions, read_conditions
 from cs3d_ros.power.energy import RunEnergy, measure, open_meter
 from cs3d_ros.power.finding import find_sources, no_meter, problems_of
 from cs3d_ros.power.hwmon import AcpiMeterSource, AmdGpuSource, Ina2xxSource
-from cs3d_ros.power.idle import IDLE_CURE, Idle, default_path, load_idle, measure_idle, store_idle
+from cs3d_ros.power.idle import (
+    IDLE_CURE,
+    Idle,
+    default_path,
+    load_idle,
+    measure_idle,
+    store_idle,
+    total_unknown,
+)
 from cs3d_ros.power.ina3221 import Ina3221Source
 from cs3d_ros.power.meter import (
     SAMPLE_S,
@@ -73,4 +81,5 @@ __all__ = [
     'read_conditions',
     'store_idle',
     'temperatures',
+    'total_unknown',
 ]

@@ -86,7 +86,7 @@ def measure_idle(
 def total_unknown(meter: PowerMeter) -> str:
     """Return why `TOTAL` was not known through a window."""
     return 'what the machine drew is not known for the whole time: {}'.format(
-        '; '.join(meter.complaints()) or 'a meter was silent for too long'
+        '; '.join(meter.complaints()) or 'it was too short, or readings came too seldom'
     )
 
 
@@ -132,13 +132,20 @@ def load_idle(path: str) -> Idle:
             conditions=conditions_of(values['conditions']),
         )
     except FileNotFoundError:
-        raise PowerError('no idle power is stored in {}: {}'.format(path, IDLE_CURE)) from None
+        raise PowerError('no idle power is stored in {}: {}'.format(path, _cure(path))) from None
     except OSError as error:
         raise PowerError('{} cannot be read: {}'.format(path, error)) from error
     except (ValueError, KeyError, TypeError, AttributeError) as error:
         raise PowerError(
-            '{} is no idle power that was stored ({!r}): {}'.format(path, error, IDLE_CURE)
+            '{} is no idle power that was stored ({!r}): {}'.format(path, error, _cure(path))
         ) from error
     if not (math.isfinite(idle.watts) and idle.watts >= 0.0):
-        raise PowerError('{} tells an idle power of {} W: {}'.format(path, idle.watts, IDLE_CURE))
+        raise PowerError(
+            '{} tells an idle power of {} W: {}'.format(path, idle.watts, _cure(path))
+        )
     return idle
+
+
+def _cure(path: str) -> str:
+    where = '' if path == default_path() else ' --idle-file ' + path
+    return IDLE_CURE.replace('--idle 30', '--idle 30' + where)

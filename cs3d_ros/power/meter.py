@@ -128,16 +128,22 @@ class PowerMeter:
         return window
 
     def complaints(self) -> List[str]:
-        """Return why rails did not answer at the last reading, and what has no total now."""
+        """Return why rails gave nothing at the last reading, and why TOTAL is not known."""
         found = [
-            '{} gives no reading ({} so far): {}'.format(
-                _full_name(source, rail), source.faults[rail].count, reason
-            )
+            '{} gives no reading: {}'.format(_full_name(source, rail), reason)
             for source in self.sources
             for rail, reason in sorted(source.missing.items())
         ]
         silences = [source.silence() for source in self._summed]
         return found + ['no total: ' + silence for silence in silences if silence]
+
+    def refused(self) -> Dict[str, int]:
+        """Return how many readings of each rail failed, or made no sense, where any did."""
+        return {
+            _full_name(source, rail): fault.count
+            for source in self.sources
+            for rail, fault in sorted(source.faults.items())
+        }
 
     def _keep(self, name: str, value: float, since_s: float) -> None:
         self._readings.setdefault(name, []).append((value, since_s))

@@ -211,7 +211,8 @@ def test_rail_that_reads_nonsense_is_left_out_and_said(peer, start, tmp_path):
     write(nano_tree(tmp_path), in_power1_input='-300')
     heard = peer.listen(MetricsMessage, 'power')
     start(power={'root': str(tmp_path), 'window_s': 0.5})
-    peer.wait_status('power', 'ina3221/POM_5V_GPU gives no reading', level=1)
+    values = peer.wait_status('power', 'ina3221/POM_5V_GPU gives no reading', level=1)
+    assert int(values['ina3221/POM_5V_GPU refused']) >= 1
     peer.wait(lambda: len(heard) >= 6, '/power')
     assert {message.metrics_source for message in heard} == {
         'ina3221/POM_5V_IN',
