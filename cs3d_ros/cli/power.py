@@ -17,7 +17,6 @@ from cs3d_ros.power import (
     measure_idle,
     measure_while,
     open_meter,
-    problems_of,
     read_conditions,
     store_idle,
     total_unknown,
@@ -72,7 +71,7 @@ def _power(args) -> int:
     if bool(command) + bool(args.idle) + bool(args.seconds) > 1:
         raise Cs3dError('--seconds, --idle and a command exclude one another: give one of them')
     meter = open_meter(args.root)
-    for problem in problems_of(meter.sources):
+    for problem in meter.problems:
         _say('not usable: ' + problem)
     path = args.idle_file or default_path()
     if args.idle:
@@ -108,16 +107,15 @@ def _run(meter, command, root: str, path: str) -> int:
     if window.energy_j is None:
         _say('joules: ' + total_unknown(meter))
     else:
-        _say(
-            '{:.2f} s, {:.4g} J, {:.3f} W on average by {}'.format(
-                window.seconds,
-                window.energy_j,
-                window.energy_j / window.seconds,
-                ' + '.join(meter.basis),
-            )
-        )
+        _say(_sum(meter, window.seconds, window.energy_j))
         _say(_above_idle(meter, window, root, path))
     return status if status >= 0 else 128 - status  # as shells tell a signal
+
+
+def _sum(meter, took_s: float, energy_j: float) -> str:
+    return '{:.2f} s, {:.4g} J, {:.3f} W on average by {}'.format(
+        took_s, energy_j, energy_j / took_s, ' + '.join(meter.basis)
+    )
 
 
 def _above_idle(meter, window, root: str, path: str) -> str:
@@ -134,26 +132,25 @@ def _above_idle(meter, window, root: str, path: str) -> str:
 
 
 def _watch(meter, seconds) -> int:
-    windows, said = [], set()
+    took_s, energy_j, said = 0.0, 0.0, set()
     names = [TOTAL] + ['{}/{}'.format(s.name, rail) for s in meter.sources for rail in s.rails]
     print('  '.join(['      s'] + ['{:>10}'.format(name) for name in names]))
     try:
         for window in _windows(meter, seconds):
-            windows.append(window)
+            took_s += window.seconds
+            energy_j += math.nan if window.energy_j is None else window.energy_j
             cells = [_cell(name, window) for name in names]
-            print('  '.join(['{:7.1f}'.format(sum(w.seconds for w in windows))] + cells))
+            print('  '.join(['{:7.1f}'.format(took_s)] + cells))
             sys.stdout.flush()
             for complaint in set(meter.complaints()) - said:
                 said.add(complaint)
                 _say(complaint)
     except KeyboardInterrupt:
         pass
-    energies = [window.energy_j for window in windows]
-    if not energies or None in energies:
+    if not took_s or math.isnan(energy_j):
         _say('joules: ' + total_unknown(meter))
         return 1
-    took_s = sum(window.seconds for window in windows)
-    print('{:.1f} s, {:.4g} J, {:.3f} W'.format(took_s, sum(energies), sum(energies) / took_s))
+    print(_sum(meter, took_s, energy_j))
     return 0
 
 

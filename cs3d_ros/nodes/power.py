@@ -68,9 +68,8 @@ class Power(ManagedNode):
         if not self._meter.is_measuring:
             return messages.WARN, '; '.join([power.no_meter(self._sources)] + complaints), values
         values['total of'] = ' + '.join(self._meter.basis)
-        problems = power.problems_of(self._sources)
-        if problems:
-            values['not usable'] = '; '.join(problems)
+        if self._meter.problems:
+            values['not usable'] = '; '.join(self._meter.problems)
         if complaints:
             return messages.WARN, '; '.join(complaints), values
         return messages.OK, '; '.join(['measuring'] + [self._note] * bool(self._note)), values

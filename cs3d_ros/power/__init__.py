@@ -22,7 +22,7 @@ What one call of a function costs above idle, in J: ``measure(function).joules``
 
 from cs3d_ros.power.conditions import Conditions, read_conditions
 from cs3d_ros.power.energy import RunEnergy, measure, open_meter
-from cs3d_ros.power.finding import find_sources, no_meter, problems_of
+from cs3d_ros.power.finding import find_sources, no_meter
 from cs3d_ros.power.hwmon import AcpiMeterSource, AmdGpuSource, Ina2xxSource
 from cs3d_ros.power.idle import (
     IDLE_CURE,
@@ -44,7 +44,7 @@ from cs3d_ros.power.meter import (
 )
 from cs3d_ros.power.nvml import NvmlSource
 from cs3d_ros.power.rapl import RaplSource
-from cs3d_ros.power.sources import FileRail, PowerError, PowerSource
+from cs3d_ros.power.sources import FileRail, PowerError, PowerSource, problems_of
 from cs3d_ros.power.supplies import SupplySource
 from cs3d_ros.power.thermal import Throttling, temperatures
 

@@ -3,6 +3,7 @@
 import glob
 import os
 import platform
+import re
 from typing import Dict, NamedTuple, Optional
 
 from cs3d_ros.power.sources import read_label
@@ -11,6 +12,8 @@ _MODELS = (
     'sys/firmware/devicetree/base/model',  # Jetsons and other boards
     'sys/class/dmi/id/product_name',  # PCs and servers
 )
+# Of Jetsons: 57000000.gpu, but 17000000.ga10b, .gv11b and .gp10b on some releases.
+_GRAPHICS = re.compile(r'gpu|\.g\w\d\db')
 
 
 class Conditions(NamedTuple):
@@ -60,7 +63,7 @@ def _clocks(root: str, policies) -> str:
     bounds += [
         _bounds(device, 'min_freq', 'max_freq')
         for device in glob.glob(os.path.join(root, 'sys/class/devfreq/*'))
-        if 'gpu' in os.path.basename(device)
+        if _GRAPHICS.search(os.path.basename(device))
     ]
     known = [pair for pair in bounds if '' not in pair]
     if not known:

@@ -7,7 +7,7 @@ from cs3d_ros.power.hwmon import find_hwmon
 from cs3d_ros.power.ina3221 import find_ina3221
 from cs3d_ros.power.nvml import find_nvml
 from cs3d_ros.power.rapl import find_rapl
-from cs3d_ros.power.sources import PowerSource
+from cs3d_ros.power.sources import PowerSource, problems_of
 from cs3d_ros.power.supplies import find_supplies
 
 _WAYS = (
@@ -36,13 +36,8 @@ def find_sources(root: str = '/') -> List[PowerSource]:
     return [source for source in sources if source is not None]
 
 
-def problems_of(sources: List[PowerSource]) -> List[str]:
-    """Return what of the sources is not usable, with the cures."""
-    return ['{}: {}'.format(source.name, source.problem) for source in sources if source.problem]
-
-
 def no_meter(sources: List[PowerSource]) -> str:
-    """Return the words where none of the sources measures: what is wrong, or how to get one."""
+    """Return the words where none of the sources measures: what is wrong, how to get one."""
     return 'this machine has no power meter that can be read: {}'.format(
-        '; '.join(problems_of(sources)) or _WAYS
+        '; '.join(problems_of(sources) + [_WAYS])
     )

@@ -16,7 +16,7 @@ import threading
 import time
 from typing import Any, Callable, Dict, List, NamedTuple, Optional, Tuple
 
-from cs3d_ros.power.sources import BOARD, MACHINE, PART, SUPPLY, WIRED, PowerSource
+from cs3d_ros.power.sources import BOARD, MACHINE, PART, SUPPLY, WIRED, PowerSource, problems_of
 
 TOTAL = 'total'  # name of what the machine draws, in a PowerWindow
 
@@ -67,12 +67,15 @@ class PowerMeter:
 
     Attributes
     ----------
+    problems : list of str
+        What of the sources is not usable, with the cures.
     basis : tuple of str
         The rails that make up `TOTAL`, as in a PowerWindow; empty where nothing measures.
     """
 
     def __init__(self, sources: List[PowerSource], clock: Callable[[], float] = time.monotonic):
         self.sources = [source for source in sources if source.rails]
+        self.problems = problems_of(sources)
         self._clock = clock
         now_s = clock()
         readings = {id(source): source.read(now_s) for source in self.sources}  # counters begin
@@ -80,7 +83,7 @@ class PowerMeter:
         self.basis = tuple(
             _full_name(source, rail) for source in self._summed for rail in source.summed
         )
-        self._readings = {}  # type: Dict[str, List[Tuple[float, float]]]
+        self._running = {}  # type: Dict[str, _Running]
         self._start_s = self._last_s = self._known_s = now_s
         self._energy_j, self._is_known = 0.0, True
 
@@ -117,12 +120,12 @@ class PowerMeter:
 
     def take(self) -> PowerWindow:
         """Return the window since the last call and begin the next one."""
-        rails = {rail: _statistics(readings) for rail, readings in self._readings.items()}
+        rails = {rail: running.statistics() for rail, running in self._running.items()}
         is_known = self._is_known and TOTAL in rails and self._known_s == self._last_s
         window = PowerWindow(
             self._start_s, self._last_s, rails, self._energy_j if is_known else None
         )
-        self._readings = {}
+        self._running = {}
         self._energy_j, self._is_known = 0.0, True
         self._start_s = self._last_s
         return window
@@ -146,7 +149,7 @@ class PowerMeter:
         }
 
     def _keep(self, name: str, value: float, since_s: float) -> None:
-        self._readings.setdefault(name, []).append((value, since_s))
+        self._running.setdefault(name, _Running()).push(value, since_s)
 
 
 def measure_while(
@@ -198,13 +201,22 @@ def _full_name(source: PowerSource, rail: str) -> str:
     return '{}/{}'.format(source.name, rail)
 
 
-def _statistics(readings: List[Tuple[float, float]]) -> RailStatistics:
-    values = [value for value, _ in readings]
-    weights = [seconds for _, seconds in readings]
-    average = _mean(values, weights)
-    variance = _mean([(value - average) ** 2 for value in values], weights)
-    return RailStatistics(average, min(values), max(values), math.sqrt(variance), len(values))
+class _Running:
+    """Statistics that need no memory of the readings: a window may last for hours."""
 
+    def __init__(self):
+        self._count, self._seconds, self._average, self._spread = 0, 0.0, 0.0, 0.0
+        self._minimum, self._maximum = math.inf, -math.inf
 
-def _mean(values: List[float], weights: List[float]) -> float:
-    return sum(value * weight for value, weight in zip(values, weights)) / sum(weights)
+    def push(self, value: float, seconds: float) -> None:
+        # West, Communications of the ACM 22 (1979), 532: weighted mean and variance in one pass
+        self._count += 1
+        self._seconds += seconds
+        off = value - self._average
+        self._average += off * seconds / self._seconds
+        self._spread += seconds * off * (value - self._average)
+        self._minimum, self._maximum = min(self._minimum, value), max(self._maximum, value)
+
+    def statistics(self) -> RailStatistics:
+        stddev = math.sqrt(max(0.0, self._spread) / self._seconds)
+        return RailStatistics(self._average, self._minimum, self._maximum, stddev, self._count)

@@ -1,6 +1,6 @@
 """What every kind of meter has in common: rails, readings that make sense, reasons."""
 
-from typing import Dict, Iterable, NamedTuple, Optional, Tuple
+from typing import Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from cs3d_ros import Cs3dError
 
@@ -166,6 +166,11 @@ class FileRail(NamedTuple):
         for path in self.paths:
             product *= read_count(path)
         return product
+
+
+def problems_of(sources: List[PowerSource]) -> List[str]:
+    """Return what of the sources is not usable, with the cures."""
+    return ['{}: {}'.format(source.name, source.problem) for source in sources if source.problem]
 
 
 def read_text(path: str) -> str:

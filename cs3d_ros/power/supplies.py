@@ -2,7 +2,7 @@
 
 import glob
 import os
-from typing import Dict, List, Optional
+from typing import Dict, Optional
 
 from cs3d_ros.power.sources import (
     SUPPLY,
@@ -34,15 +34,15 @@ class SupplySource(PowerSource):
         ``/sys/class/power_supply``.
     rails : dict of str to FileRail
         Batteries, and inputs with a meter, by their names there.
-    unmetered : list of str
-        Inputs without one.
+    unmetered : dict of str to str
+        Batteries and inputs without one, and the file that tells whether they supply.
     """
 
     name = 'supply'
     covers = SUPPLY
     most_w = 2000.0  # a robot's battery; USB ends at 240 W
 
-    def __init__(self, folder: str, rails: Dict[str, FileRail], unmetered: List[str]):
+    def __init__(self, folder: str, rails: Dict[str, FileRail], unmetered: Dict[str, str]):
         super().__init__(rails)
         self._folder = folder
         self._files = rails
@@ -64,8 +64,8 @@ class SupplySource(PowerSource):
                 return '{} is charging: only a battery that discharges tells what is drawn'.format(
                     rail
                 )
-        for name in self._unmetered:
-            if _is_online(read_label(os.path.join(self._folder, name, 'online'))):
+        for name, file in self._unmetered.items():
+            if _is_supplying(read_label(os.path.join(self._folder, name, file))):
                 return '{} supplies the machine and has no meter'.format(name)
         if not any(_is_supplying(state) for state in self._states.values()):
             return 'none of {} supplies the machine'.format(', '.join(self.rails))
@@ -88,7 +88,7 @@ def find_supplies(root: str) -> Optional[SupplySource]:
     """Return the source over batteries and inputs below ``root``; None without a meter."""
     folder = os.path.join(root, 'sys/class/power_supply')
     rails = {}  # type: Dict[str, FileRail]
-    unmetered = []  # type: List[str]
+    unmetered = {}  # type: Dict[str, str]
     for path in sorted(glob.glob(os.path.join(folder, '*'))):
         name = os.path.basename(path)
         is_battery = read_label(os.path.join(path, 'type')) == BATTERY
@@ -97,8 +97,8 @@ def find_supplies(root: str) -> Optional[SupplySource]:
         rail = _rail(path)
         if rail and (is_battery or name in METERED_USB):
             rails[name] = rail
-        elif not is_battery:
-            unmetered.append(name)
+        else:
+            unmetered[name] = 'status' if is_battery else 'online'
     return SupplySource(folder, rails, unmetered) if rails else None
 
 
@@ -114,8 +114,4 @@ def _rail(path: str) -> Optional[FileRail]:
 
 
 def _is_supplying(state: str) -> bool:
-    return state == 'Discharging' or _is_online(state)
-
-
-def _is_online(state: str) -> bool:
-    return state in ('1', '2')  # fixed or programmable voltage
+    return state in ('Discharging', '1', '2')  # on line with fixed or programmable voltage

@@ -36,7 +36,7 @@ def test_watts_are_shown_for_every_rail_and_the_total(tree, capsys):
         'ina3221/' + rail for rail in ('POM_5V_CPU', 'POM_5V_GPU', 'POM_5V_IN')
     ]
     assert row.split()[1::2] == ['4.200', '1.500', '0.300', '4.200']
-    seconds, _, joules, _, watts, _ = end.replace(',', '').split()
+    seconds, _, joules, _, watts = end.replace(',', '').split()[:5]
     assert watts == '4.200'
     assert float(joules) == pytest.approx(4.2 * float(seconds), rel=0.3)
 
@@ -104,6 +104,13 @@ def test_meter_that_may_not_be_read_tells_the_cure_and_runs_nothing(tmp_path, ca
     err = capsys.readouterr().err
     assert 'chmod a+r {}'.format(zone / 'energy_uj') in err and len(err.splitlines()) == 1
     assert not (tmp_path / 'ran').exists()
+
+
+def test_meter_that_may_not_be_read_is_said_beside_one_that_may(tree, capsys, monkeypatch):
+    rapl_zone(pathlib.Path(tree), 'intel-rapl:0', 'package-0', 0)
+    forbid(monkeypatch, '/energy_uj')
+    assert main(['power', '--root', tree, '--seconds', '0.1']) == 0
+    assert 'not usable: rapl: permission' in capsys.readouterr().err
 
 
 def test_total_that_is_not_known_is_said_and_no_joules_are(tmp_path, capsys):

@@ -298,6 +298,13 @@ def test_two_batteries_add_up_and_a_resting_one_adds_nothing(tmp_path):
     assert source.total(read(source)) == pytest.approx(12.0)
 
 
+def test_battery_beside_one_without_meter_is_not_all(tmp_path):
+    supply(tmp_path, 'BAT0', power_now=5000000, **BATTERY)
+    supply(tmp_path, 'BAT1', **BATTERY)
+    source = only(tmp_path)
+    assert source.total(read(source)) is None and 'BAT1' in source.silence()
+
+
 def test_battery_of_a_mouse_is_none_of_the_machine(tmp_path):
     supply(tmp_path, 'hid-00-battery', scope='Device', power_now=1000, **BATTERY)
     assert find_sources(str(tmp_path)) == []
