@@ -156,7 +156,7 @@ def measure_while(
     work: Callable[[], Any], meter: PowerMeter, sample_s: float = SAMPLE_S
 ) -> Tuple[Any, PowerWindow]:
     """
-    Return what some work returns, and the window of just its time.
+    Return what some work returns, and the window of its time.
 
     Parameters
     ----------
@@ -182,7 +182,8 @@ def measure_while(
     finally:
         ended.set()
         reader.join()
-    meter.sample()  # up to where the work went
+    time.sleep(SHORTEST_S)  # lest this reading is one with the last, and misses the work's end
+    meter.sample()
     return result, meter.take()
 
 

@@ -51,6 +51,11 @@ def test_command_runs_and_its_status_is_passed_on(tree, tmp_path, capfd):
     assert 'above idle: not known, no idle power is stored' in err
 
 
+def test_command_of_no_time_has_joules(tree, capfd):
+    assert main(['power', '--root', tree, '--', 'true']) == 0
+    assert '4.200 W on average' in capfd.readouterr().err
+
+
 def test_options_behind_two_dashes_are_of_the_command(tree, capfd):
     code = 'import sys; print(sys.argv[1:])'
     words = ['--seconds', '3', '--traceback', '--', '-x']

@@ -109,6 +109,17 @@ def test_reading_that_is_missed_for_long_leaves_the_energy_unknown():
     assert meter.take().energy_j == pytest.approx(0.2)
 
 
+def test_window_pays_for_no_time_before_it():
+    # a gap lies over the border: what it took before is none of the second window's
+    clock = Clock()
+    good, bad = {'a': 2.0, 'b': 0.0}, {'a': 2.0}
+    meter = PowerMeter([Scripted(good, bad, good)], clock)
+    sample(meter, clock, 0.1, 0.5)
+    meter.take()
+    sample(meter, clock, 0.1)
+    assert meter.take().energy_j == pytest.approx(0.2)
+
+
 def test_window_that_ends_without_a_total_has_no_energy():
     clock = Clock()
     meter = PowerMeter([Scripted({'a': 1.0, 'b': 1.0}, {'a': 1.0})], clock)

@@ -305,6 +305,15 @@ def test_battery_beside_one_without_meter_is_not_all(tmp_path):
     assert source.total(read(source)) is None and 'BAT1' in source.silence()
 
 
+def test_battery_beside_one_that_may_not_be_read_is_not_all(tmp_path, monkeypatch):
+    supply(tmp_path, 'BAT0', power_now=5000000, **BATTERY)
+    supply(tmp_path, 'BAT1', power_now=5000000, **BATTERY)
+    forbid(monkeypatch, 'BAT1/power_now')
+    source = only(tmp_path)
+    watts = read(source)
+    assert watts == {'BAT0': 5.0} and source.total(watts) is None
+
+
 def test_battery_of_a_mouse_is_none_of_the_machine(tmp_path):
     supply(tmp_path, 'hid-00-battery', scope='Device', power_now=1000, **BATTERY)
     assert find_sources(str(tmp_path)) == []
