@@ -201,7 +201,9 @@ def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
 
 def test_cross_tests_both_ways(source, tmp_path):
     other = write_set(tmp_path / 'more', seed=1, suffix='b')
-    main(['cross', str(source), str(other), '--out', str(tmp_path / 'out'), *SCALE])
+    line = ['cross', str(source), str(other), '--out', str(tmp_path / 'out'), *SCALE]
+    main([*line, '--variations', '2', '--workers', '1'])
+    assert len(list((tmp_path / 'out' / 'cuts').iterdir())) == 2
     pairs = json.loads((tmp_path / 'out' / 'cross.json').read_text())['pairs']
     assert [(pair['train'], pair['test']) for pair in pairs] == [
         ('dots', 'dots'),

@@ -47,10 +47,11 @@ def cross(options):
     """Train on each of two sets, test on both."""
     from training.experiments.paper import cross as train_and_test
 
-    sets = {folder.name: [folder] for folder in (options.a, options.b)}
+    sets = {folder.name: folder for folder in (options.a, options.b)}
     if len(sets) < 2:
         raise Cs3dError('A and B must have different names, both are {!r}'.format(options.a.name))
-    train_and_test(sets, options.out, scale_of(options), say)
+    numbers = options.variations, options.workers
+    train_and_test(sets, options.out, scale_of(options), *numbers, say)
 
 
 def folds(options):
@@ -123,6 +124,19 @@ def _add_scale(parser):
     group.add_argument('--precision', choices=sorted(PRECISIONS), default=s.precision)
 
 
+def _add_cutting(parser):
+    parser.add_argument(
+        '--variations',
+        type=int,
+        default=0,
+        metavar='N',
+        help='sequences that a training clip is cut into once; 0: cut anew all the time',
+    )
+    parser.add_argument(
+        '--workers', type=int, default=os.cpu_count(), help='processes that draw and cut'
+    )
+
+
 def parser() -> argparse.ArgumentParser:
     """Return the command line."""
     p = argparse.ArgumentParser(
@@ -154,6 +168,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('a', type=Path)
     c.add_argument('b', type=Path)
     c.add_argument('--out', type=Path, required=True)
+    _add_cutting(c)
     _add_scale(c)
     c.set_defaults(action=cross)
 
@@ -177,14 +192,7 @@ def parser() -> argparse.ArgumentParser:
         help='parts of the rendered world to leave out, one at a time; all: each of them',
     )
     c.add_argument('--clips', type=int, default=700, help='of the sets without an ingredient')
-    c.add_argument(
-        '--variations',
-        type=int,
-        default=0,
-        metavar='N',
-        help='sequences that a training clip is cut into once; 0: cut anew all the time',
-    )
-    c.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that draw')
+    _add_cutting(c)
     _add_scale(c)
     c.set_defaults(action=ablate)
 

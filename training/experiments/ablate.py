@@ -1,14 +1,10 @@
 """What each ingredient of data, learning and settling brings, on strangers and on real people."""
 
-import json
-from dataclasses import replace
-from hashlib import sha256
 from pathlib import Path
 
-from training.cut import cut_all, deciding
-from training.experiments.campaign import Run, finish, training_of
+from training.experiments.campaign import Run, cut_once, finish, training_of
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
-from training.experiments.examine import Examiner
+from training.experiments.examine import Examiner, live
 from training.experiments.grey_camera import plan_of
 from training.experiments.paper import SHIPPED, folder_name
 from training.experiments.results import write_result
@@ -16,7 +12,6 @@ from training.experiments.variants import BASE, Variant
 from training.experiments.views import write_view
 from training.models.counter import TABLE
 from training.synthesize import local_workers, synthesize
-from training.train import data_of
 
 
 class Ablation:
@@ -39,7 +34,7 @@ class Ablation:
         self.data, self.out, self.scale, self.say = Path(data), Path(out), scale, say
         self._watched = watch_all(videos) if videos else []
         self._strangers = strangers(self.data)
-        self._examiner = Examiner([self.data], self.out / 'views', _live)
+        self._examiner = Examiner([self.data], self.out / 'views', live)
 
     def run(self, variants, clips: int, workers: int, variations: int = 0) -> dict:
         """
@@ -85,11 +80,7 @@ class Ablation:
         """Return the folder of a variant's cuts, which variants of like settings share."""
         network = variant.network[0]
         training = training_of(self.scale, network, self.scale.seeds[0], variant.training)
-        size = self.scale.size
-        mark = sha256(json.dumps(deciding(training, size)).encode()).hexdigest()[:12]
-        folder = self.out / 'cuts' / '{}-{}'.format(source.name, mark)
-        cut_all(source, folder, training, size, variations, workers, self.say)
-        return str(folder)
+        return cut_once(source, self.out, training, self.scale.size, variations, workers, self.say)
 
     def _network_settings(self, variant):
         network, settings = variant.network
@@ -120,8 +111,3 @@ class Ablation:
             'real': real,
             'score': score(hard, real),
         }
-
-
-def _live(folders, split, settings, size):
-    """Open a split as data_of does, but never cut before: the clips asked about need not be."""
-    return data_of(folders, split, replace(settings, cuts=''), size)

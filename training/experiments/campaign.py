@@ -2,10 +2,12 @@
 
 import json
 from dataclasses import replace
+from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from training.checkpoints import DivergedError, TrainingError
+from training.cut import cut_all, deciding
 from training.data.clips import DataError, write_whole
 from training.experiments.scale import Scale
 from training.models import build
@@ -73,6 +75,31 @@ def training_of(scale: Scale, network: str, seed: int, changes: dict | None = No
 def _share(own, name, scale):
     share = getattr(own, name) / getattr(TrainSettings, name)
     return max(1, round(share * getattr(scale, name)))
+
+
+def cut_once(source, out: Path, training: TrainSettings, size: int, variations: int, workers, say):
+    """
+    Return the folder of a set's cuts for trainings of these settings; made where it is not there.
+
+    Parameters
+    ----------
+    source : Path
+        A set.
+    out : Path
+        Of the experiment; trainings whose examples look alike share cuts.
+    training : TrainSettings
+    size : int
+        Of a frame, px.
+    variations : int
+        Sequences per training clip.
+    workers : int
+        Processes that cut.
+    say : callable
+    """
+    mark = sha256(json.dumps(deciding(training, size)).encode()).hexdigest()[:12]
+    folder = Path(out) / 'cuts' / '{}-{}'.format(Path(source).name, mark)
+    cut_all(source, folder, training, size, variations, workers, say)
+    return str(folder)
 
 
 def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:

@@ -7,9 +7,9 @@ from typing import NamedTuple
 import numpy as np
 
 from training.data.clips import DataError
-from training.experiments.campaign import Run, finish, is_ended, training_of
+from training.experiments.campaign import Run, cut_once, finish, is_ended, training_of
 from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
-from training.experiments.examine import Examiner
+from training.experiments.examine import Examiner, live
 from training.experiments.results import write_result
 from training.experiments.scale import Scale
 from training.experiments.session import event_like
@@ -280,7 +280,7 @@ def _written(network, folder, name) -> dict:
     return paths
 
 
-def cross(sets: dict, out: Path, scale: Scale, say=print) -> dict:
+def cross(sets: dict, out: Path, scale: Scale, variations=0, workers=1, say=print) -> dict:
     """
     Train SHIPPED on each set, test it on every one; write ``cross.json``.
 
@@ -290,21 +290,31 @@ def cross(sets: dict, out: Path, scale: Scale, say=print) -> dict:
         Folders by the name that the table gives them.
     out : Path
     scale : Scale
+    variations : int
+        Sequences that every training clip is cut into once; 0: examples are cut anew all the time.
+    workers : int
+        Processes that cut.
     say : callable
     """
     entry = entry_of(SHIPPED)
     examiners = {
-        name: Examiner(folders, out / 'views' / folder_name(name))
-        for name, folders in sets.items()
+        name: Examiner([folder], out / 'views' / folder_name(name), live)
+        for name, folder in sets.items()
     }
     pairs = []
-    for name, folders in sets.items():
-        prefix = 'cross/' + folder_name(name)
-        trained = [
-            finish(run_of(entry, folders, scale, seed, prefix), out, say) for seed in scale.seeds
+    for name, folder in sets.items():
+        own = scale
+        if variations:
+            training = training_of(scale, entry.network, scale.seeds[0])
+            cuts = cut_once(folder, out, training, scale.size, variations, workers, say)
+            own = scale._replace(cuts=cuts)
+        runs = [
+            run_of(entry, [folder], own, seed, 'cross/' + folder_name(name))
+            for seed in scale.seeds
         ]
+        trained = [finish(run, out, say) for run in runs]
         for tested, examiner in examiners.items():
-            runs = [
+            rows = [
                 {'seed': t.run.training.seed, 'failed': t.failed}
                 if t.failed
                 else {'seed': t.run.training.seed, **examiner.summary(t)['all']}
@@ -314,9 +324,10 @@ def cross(sets: dict, out: Path, scale: Scale, say=print) -> dict:
                 {
                     'train': name,
                     'test': tested,
-                    'trials': max((run.get('trials', 0) for run in runs), default=0),
-                    'runs': runs,
+                    'trials': max((row.get('trials', 0) for row in rows), default=0),
+                    'runs': rows,
                 }
             )
-            result = write_result(out, 'cross', {'network': SHIPPED, 'pairs': pairs}, scale.note())
+            result = {'network': SHIPPED, 'pairs': pairs}
+            result = write_result(out, 'cross', result, own.note())
     return result
