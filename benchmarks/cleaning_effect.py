@@ -14,7 +14,7 @@ import numpy as np
 
 from benchmarks.measure import machine, time_work
 from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch, concatenate, open_recording
-from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
+from cs3d_ros.inference import SHIPPED_BUNDLE, OnnxRuntimeEngine
 from cs3d_ros.pipeline import recognize
 from cs3d_ros.simulator import open_source
 
@@ -358,7 +358,7 @@ def main(argv=None) -> None:
     parser = argparse.ArgumentParser(description='what cleaning does to what is recognised')
     parser.add_argument('--quick', action='store_true', help='the shipped recording alone')
     args = parser.parse_args(argv)
-    engine = open_engine(SHIPPED_BUNDLE)
+    engine = OnnxRuntimeEngine(SHIPPED_BUNDLE)
     faces = read_faces(args.quick)
     print(machine())
     print_effects(faces, engine)

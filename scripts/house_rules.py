@@ -20,7 +20,7 @@ ARROWS = {
     '__init__': set(),
     'events': set(),
     'face': {'events'},
-    'inference': {'events', 'face'},
+    'inference': {'events', 'face', 'files'},
     'simulator': {'events'},
     'power': {'files'},
     'models': set(),

@@ -4,6 +4,7 @@ import os
 import pathlib
 import random
 import socket
+import sys
 import tempfile
 
 import pytest
@@ -43,6 +44,7 @@ def isolate():
     os.environ['ROS_AUTOMATIC_DISCOVERY_RANGE'] = 'LOCALHOST'
     os.environ['ROS_LOG_DIR'] = tempfile.mkdtemp(prefix='cs3d-ros-log-')
     os.environ.setdefault('MPLBACKEND', 'Agg')
+    sys.modules['tensorrt'] = None  # no test takes the GPU that happens to be there
     return holder
 
 

@@ -19,7 +19,7 @@ import torch
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import FrameSettings
 from cs3d_ros.face.align import MARGIN
-from cs3d_ros.inference import EXPRESSIONS, EmotionSettings, open_engine
+from cs3d_ros.inference import EXPRESSIONS, EmotionSettings, OnnxRuntimeEngine
 from cs3d_ros.inference.bundle import METADATA_KEY, SCHEMA
 from cs3d_ros.inference.emotion import NEUTRAL
 from training.calibrate import (
@@ -177,7 +177,7 @@ def typical_difference(network, temperature: float, path: Path) -> float:
     rounding tips one over, and that answer differs in torch itself from one machine to another.
     """
     rng = np.random.default_rng(0)
-    engine = open_engine(path)
+    engine = OnnxRuntimeEngine(path)
     shape = (9 * max(4, engine.bundle.clip_frames), *engine.bundle.input_shape[-2:])
     # as sparse as event frames: most cells still, a few events in the others
     counts = rng.poisson(np.repeat(rng.uniform(0.02, 0.5, 9), shape[0] // 9)[:, None, None], shape)
@@ -187,7 +187,7 @@ def typical_difference(network, temperature: float, path: Path) -> float:
 
 def mean_difference(network, temperature: float, path: Path, sequences) -> tuple[float, float]:
     """Return by how much an int8 bundle differs from torch on sequences, and what is allowed."""
-    engine = open_engine(path)
+    engine = OnnxRuntimeEngine(path)
     found = [differences(network, temperature, engine, frames) for frames in sequences[:8]]
     return float(np.concatenate(found).mean()), INT8_TOLERANCE
 
@@ -238,7 +238,7 @@ def calibrated(network, report: dict, name: str, sequences, int8: bool):
         path = Path(folder) / 'draft.onnx'
         frames = [sequence.frames for sequence in sequences] if int8 else ()
         write_bundle(network, metadata, path, temperature, frames)
-        timelines = watch(open_engine(path), sequences)
+        timelines = watch(OnnxRuntimeEngine(path), sequences)
     if not metadata['unchanged']:
         change, found['calibration'] = fit_temperature(timelines)
         temperature *= change

@@ -1,10 +1,10 @@
 """
-What runs a bundle: ONNX Runtime here.
+What runs a bundle: what every engine does alike, and the one by ONNX Runtime.
 
 An engine has ``bundle``, the Bundle it runs, and ``run(frames, state) -> (probabilities, state)``.
 It raises EngineError for what it cannot run and holds nothing between two runs: whatever a network
-remembers goes out as ``state`` and comes back in. Any object that does so (TensorRT on a Jetson)
-may stand where an engine is wanted.
+remembers goes out as ``state`` and comes back in. Any object that does so may stand where an
+engine is wanted; ``open_engine`` chooses one.
 """
 
 from typing import Tuple
@@ -21,28 +21,36 @@ class EngineError(Cs3dError):
     """An engine that cannot run what it was given."""
 
 
-class OnnxRuntimeEngine:
-    """
-    A bundle on the CPU by ONNX Runtime, 1.10 (Python 3.6) or newer.
+class BackendError(EngineError):
+    """A backend that this machine does not have."""
 
-    Raises
-    ------
-    BundleError
-        If the file is no bundle, see ``read_bundle``.
-    EngineError
-        If the network fails on stillness.
+
+class Engine:
+    """
+    What every engine does alike: it checks what comes in and what goes out.
+
+    A child fills ``_infer(frames, state) -> (answer, state)``; its answer has the shape of the
+    network's, (1, output_count).
+
+    Attributes
+    ----------
+    bundle : Bundle
+    backend : str
+        What computes: ``onnxruntime`` or ``tensorrt``.
+    reason : str
+        Which version of it, on what, and why it and no other.
+    fault : str
+        What went wrong where another backend was wanted and is there; empty if nothing did.
     """
 
-    def __init__(self, path: str, threads: int = DEFAULT_THREADS):
-        if threads < 1:
-            raise ValueError('threads must be at least 1, got {}'.format(threads))
-        self._session = bundles.open_session(path, threads)
-        self.bundle = bundles.bundle_of_session(self._session, path)
-        self._outputs = [bundles.OUTPUT_NAME]
-        self._outputs += [bundles.NEXT + name for name in self.bundle.state]
-        self._errors = bundles.runtime_errors(bundles.import_runtime())
-        # The first run allocates and is slow; better here than at the first face.
-        self.run(np.zeros(self.bundle.input_shape, np.float32))
+    backend = ''
+    fault = ''
+    _TENSORS = (np.ndarray,)  # types of a state tensor
+
+    def __init__(self, bundle: bundles.Bundle, reason: str):
+        self.bundle = bundle
+        self.reason = reason
+        self._initial = bundle.initial_state()
 
     def run(self, frames: np.ndarray, state: Tuple = ()) -> Tuple[np.ndarray, Tuple]:
         """
@@ -52,13 +60,15 @@ class OnnxRuntimeEngine:
         ----------
         frames : np.ndarray [shape=bundle.input_shape, dtype=float32]
             ``(frame - 128) / 128``; a clip has its oldest frame first.
-        state : tuple of np.ndarray [shapes=bundle.state_shapes, dtype=float32]
-            What the last run returned; empty where a stream begins, and for a clip always.
+        state : tuple [shapes=bundle.state_shapes, dtype=float32]
+            What a run returned, the last one or an older one; empty where a stream begins, and
+            for a clip always. Arrays will do, too.
 
         Returns
         -------
         probabilities : np.ndarray [shape=(bundle.output_count,), dtype=float32]
-        state : tuple of np.ndarray
+        state : tuple
+            Arrays, or what ``np.asarray`` makes arrays of: TensorRT leaves them on the device.
 
         Raises
         ------
@@ -66,35 +76,30 @@ class OnnxRuntimeEngine:
             If a shape or dtype is another, or the network fails or answers NaN.
         """
         bundle = self.bundle
-        self._check(bundle.input_name, frames, bundle.input_shape)
-        state = tuple(state) or bundle.initial_state()
+        self._check(bundle.input_name, frames, bundle.input_shape, (np.ndarray,))
+        state = tuple(state) or self._initial
         if len(state) != len(bundle.state):
             raise EngineError(
                 '{} has {} state tensors, got {}'.format(
                     bundle.path, len(bundle.state), len(state)
                 )
             )
-        feed = {bundle.input_name: frames}
         for name, tensor, shape in zip(bundle.state, state, bundle.state_shapes):
-            self._check(name, tensor, shape)
-            feed[name] = tensor
-        try:
-            answer, *state = self._session.run(self._outputs, feed)
-        except self._errors as error:
-            raise EngineError(
-                '{} failed in ONNX Runtime: {}'.format(bundle.path, bundles.first_line(error))
-            ) from error
+            self._check(name, tensor, shape, self._TENSORS)
+        answer, state = self._infer(frames, state)
         if not np.isfinite(answer).all():
             raise EngineError(
                 '{} answered NaN or infinity: were {} and state finite?'.format(
                     bundle.path, bundle.input_name
                 )
             )
-        return answer[0], tuple(state)
+        return answer[0], state
 
-    def _check(self, name, tensor, shape):
-        is_array = isinstance(tensor, np.ndarray)
-        if not is_array or tensor.dtype != np.float32 or tensor.shape != shape:
+    def _infer(self, frames: np.ndarray, state: Tuple) -> Tuple[np.ndarray, Tuple]:
+        raise NotImplementedError
+
+    def _check(self, name, tensor, shape, types):
+        if not isinstance(tensor, types) or tensor.dtype != np.float32 or tensor.shape != shape:
             raise EngineError(
                 '{} reads {} as float32 {}, got {} {}'.format(
                     self.bundle.path,
@@ -106,14 +111,50 @@ class OnnxRuntimeEngine:
             )
 
 
-def open_engine(path: str, threads: int = DEFAULT_THREADS) -> OnnxRuntimeEngine:
+class OnnxRuntimeEngine(Engine):
     """
-    Return an engine for a bundle; BundleError or EngineError if there is none.
+    A bundle on the CPU by ONNX Runtime, 1.10 (Python 3.6) or newer.
 
-    Examples
-    --------
-    >>> engine = open_engine('cs3d_ros/models/cs3d.onnx')  # doctest: +SKIP
-    >>> still = np.zeros(engine.bundle.input_shape, np.float32)  # doctest: +SKIP
-    >>> probabilities, state = engine.run(still)  # doctest: +SKIP
+    Parameters
+    ----------
+    path : str
+        Of the bundle.
+    threads : int
+    why : str
+        Why ONNX Runtime; part of ``reason``.
+
+    Raises
+    ------
+    BundleError
+        If the file is no bundle, see ``read_bundle``.
+    EngineError
+        If the network fails on stillness.
     """
-    return OnnxRuntimeEngine(path, threads)
+
+    backend = 'onnxruntime'
+
+    def __init__(self, path: str, threads: int = DEFAULT_THREADS, why: str = 'as asked'):
+        if threads < 1:
+            raise ValueError('threads must be at least 1, got {}'.format(threads))
+        self._session = bundles.open_session(path, threads)
+        runtime = bundles.import_runtime()
+        super().__init__(
+            bundles.bundle_of_session(self._session, path),
+            'ONNX Runtime {} on the CPU, {}'.format(runtime.__version__, why),
+        )
+        self._outputs = [bundles.OUTPUT_NAME]
+        self._outputs += [bundles.NEXT + name for name in self.bundle.state]
+        self._errors = bundles.runtime_errors(runtime)
+        # The first run allocates and is slow; better here than at the first face.
+        self.run(np.zeros(self.bundle.input_shape, np.float32))
+
+    def _infer(self, frames, state):
+        feed = dict(zip(self.bundle.state, state))
+        feed[self.bundle.input_name] = frames
+        try:
+            answer, *state = self._session.run(self._outputs, feed)
+        except self._errors as error:
+            raise EngineError(
+                '{} failed in ONNX Runtime: {}'.format(self.bundle.path, bundles.first_line(error))
+            ) from error
+        return answer, tuple(state)

@@ -108,10 +108,10 @@ class StreamEstimator:
             self._answer, self._state = self._engine.run(
                 scaled(image)[np.newaxis, np.newaxis], self._state
             )
+            self._is_at_rest = is_blank and _are_equal(before, (self._answer,) + self._state)
         except EngineError:
             self.reset()
             raise
-        self._is_at_rest = is_blank and _are_equal(before, (self._answer,) + self._state)
         return self._answer
 
 

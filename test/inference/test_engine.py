@@ -3,12 +3,12 @@ import pytest
 from tiny_onnx import CLIP_SHAPE, METADATA, write_tiny_bundle, write_tiny_stream
 
 from cs3d_ros.inference.bundle import BundleError
-from cs3d_ros.inference.engine import EngineError, open_engine
+from cs3d_ros.inference.engine import EngineError, OnnxRuntimeEngine
 
 
 @pytest.fixture
 def engine(tmp_path):
-    return open_engine(write_tiny_bundle(tmp_path / 'tiny.onnx'), threads=1)
+    return OnnxRuntimeEngine(write_tiny_bundle(tmp_path / 'tiny.onnx'), threads=1)
 
 
 def test_engine_answers_the_network(engine):
@@ -57,17 +57,17 @@ def test_clip_with_nan_is_an_error_not_an_answer(engine):
 def test_network_that_answers_nan_is_refused_at_once(tmp_path):
     path = write_tiny_bundle(tmp_path / 'nan.onnx', bias=np.full(8, np.nan))
     with pytest.raises(EngineError, match='NaN'):
-        open_engine(path)
+        OnnxRuntimeEngine(path)
 
 
 def test_engine_refuses_what_is_no_bundle(tmp_path):
     with pytest.raises(BundleError):
-        open_engine(write_tiny_bundle(tmp_path / 'a.onnx', metadata=None))
+        OnnxRuntimeEngine(write_tiny_bundle(tmp_path / 'a.onnx', metadata=None))
 
 
 def test_threads_must_be_positive(tmp_path):
     with pytest.raises(ValueError, match='threads'):
-        open_engine(write_tiny_bundle(tmp_path / 'a.onnx'), threads=0)
+        OnnxRuntimeEngine(write_tiny_bundle(tmp_path / 'a.onnx'), threads=0)
 
 
 def test_clip_shape_follows_the_bundle(tmp_path):
@@ -75,12 +75,12 @@ def test_clip_shape_follows_the_bundle(tmp_path):
     path = write_tiny_bundle(
         tmp_path / 'small.onnx', clip_shape=shape, metadata=dict(METADATA, clip_frames=8, size=32)
     )
-    assert open_engine(path).run(np.zeros(shape, np.float32))[0].shape == (8,)
+    assert OnnxRuntimeEngine(path).run(np.zeros(shape, np.float32))[0].shape == (8,)
 
 
 @pytest.fixture
 def stream(tmp_path):
-    return open_engine(write_tiny_stream(tmp_path / 'stream.onnx'), threads=1)
+    return OnnxRuntimeEngine(write_tiny_stream(tmp_path / 'stream.onnx'), threads=1)
 
 
 def frame_of(value):

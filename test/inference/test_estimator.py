@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 from tiny_onnx import write_tiny_stream
 
-from cs3d_ros.inference import EngineError, make_estimator, open_engine
+from cs3d_ros.inference import EngineError, OnnxRuntimeEngine, make_estimator
 
 BLANK = np.full((112, 112), 128, np.uint8)
 FULL = np.full((112, 112), 192, np.uint8)  # 0.5 as the network reads it
@@ -12,7 +12,7 @@ FULL = np.full((112, 112), 192, np.uint8)  # 0.5 as the network reads it
 
 @pytest.fixture
 def engine(tmp_path):
-    return open_engine(write_tiny_stream(tmp_path / 'a.onnx', keep=0.5), threads=1)
+    return OnnxRuntimeEngine(write_tiny_stream(tmp_path / 'a.onnx', keep=0.5), threads=1)
 
 
 def answers(estimator, images):
@@ -35,7 +35,7 @@ def test_memory_at_rest_costs_no_inference(engine):
 
 def test_memory_that_still_fades_is_not_at_rest(tmp_path):
     path = write_tiny_stream(tmp_path / 'slow.onnx', keep=0.999)
-    estimator = make_estimator(open_engine(path, threads=1))
+    estimator = make_estimator(OnnxRuntimeEngine(path, threads=1))
     answers(estimator, [FULL] + [BLANK] * 100)
     assert estimator.skipped == 0
 

@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from cs3d_ros.inference import EXPRESSIONS, SHIPPED_BUNDLE, open_engine
+from cs3d_ros.inference import EXPRESSIONS, SHIPPED_BUNDLE, OnnxRuntimeEngine
 
 FOLDER = os.path.dirname(SHIPPED_BUNDLE)
 LARGEST = 12_000_000  # bytes
@@ -14,7 +14,7 @@ LARGEST = 12_000_000  # bytes
 
 @pytest.fixture(scope='module', params=['cs3d', 'cs3d_stream'])
 def engine(request):
-    return open_engine(os.path.join(FOLDER, request.param + '.onnx'), threads=1)
+    return OnnxRuntimeEngine(os.path.join(FOLDER, request.param + '.onnx'), threads=1)
 
 
 def sparse_frames(engine, share, seed=0):

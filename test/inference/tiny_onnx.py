@@ -8,7 +8,8 @@ import json
 
 import numpy as np
 
-FLOAT, CLIP_SHAPE = 1, (1, 1, 16, 112, 112)
+FLOAT, INT8, FLOAT16 = 1, 3, 10  # of TensorProto
+CLIP_SHAPE = (1, 1, 16, 112, 112)
 CLASSES = ['neutral', 'happy', 'surprised', 'angry', 'disgusted', 'sad', 'scared']
 METADATA = {
     'schema': 1,
@@ -65,9 +66,13 @@ def write_tiny_stream(
 
 
 def write_tiny_bundle(
-    path, outputs=8, clip_shape=CLIP_SHAPE, metadata=METADATA, gain=None, bias=None
+    path, outputs=8, clip_shape=CLIP_SHAPE, metadata=METADATA, gain=None, bias=None, narrow=''
 ):
-    """Write a bundle and return its path; metadata may be a dict, a text, or None for none."""
+    """
+    Write a bundle and return its path; metadata may be a dict, a text, or None for none.
+
+    The mean goes through int8 or fp16 if that is what ``narrow`` says.
+    """
     gain = np.arange(outputs) if gain is None else gain
     bias = np.zeros(outputs) if bias is None else bias
     nodes = _node(
@@ -75,8 +80,11 @@ def write_tiny_bundle(
         ['clip'],
         ['mean'],
         _attribute('axes', ints=(2, 3, 4)) + _attribute('keepdims', i=0),
-    ) + _classifier('mean')
+    )
+    nodes += _NARROWING[narrow] + _classifier('narrow' if narrow else 'mean')
     weights = {'gain': gain, 'bias': bias}
+    if narrow == 'int8':
+        weights.update(scale=[1 / 127], zero=np.zeros(1, np.int8))
     answers = [('probabilities', (1, outputs))]
     return _write(path, nodes, weights, [('clip', clip_shape)], answers, metadata)
 
@@ -141,10 +149,11 @@ def _node(kind, inputs, outputs, attributes=b''):
 
 
 def _tensor(name, values):
-    values = np.asarray(values, np.float32)
+    kind = INT8 if getattr(values, 'dtype', None) == np.int8 else FLOAT
+    values = np.asarray(values, np.int8 if kind == INT8 else np.float32)
     return (
         _field(1, len(values))
-        + _field(2, FLOAT)
+        + _field(2, kind)
         + _field(8, name.encode())
         + _field(9, values.tobytes())
     )
@@ -156,3 +165,12 @@ def _value_info(name, shape):
         for size in shape
     )
     return _field(1, name.encode()) + _field(2, _field(1, _field(1, FLOAT) + _field(2, dims)))
+
+
+_NARROWING = {
+    '': b'',
+    'int8': _node('QuantizeLinear', ['mean', 'scale', 'zero'], ['quantised'])
+    + _node('DequantizeLinear', ['quantised', 'scale', 'zero'], ['narrow']),
+    'fp16': _node('Cast', ['mean'], ['half'], _attribute('to', i=FLOAT16))
+    + _node('Cast', ['half'], ['narrow'], _attribute('to', i=FLOAT)),
+}

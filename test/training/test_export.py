@@ -16,8 +16,8 @@ from cs3d_ros.face import Box
 from cs3d_ros.inference import (
     BundleError,
     EmotionSettings,
+    OnnxRuntimeEngine,
     make_estimator,
-    open_engine,
     read_bundle,
 )
 from cs3d_ros.pipeline import Preprocessor
@@ -95,7 +95,7 @@ def real_images(source, bundle):
 @pytest.mark.skipif(not REAL.is_dir(), reason='real recordings are not part of the repository')
 def test_onnx_runtime_answers_as_torch_on_real_frames(source, exported):
     network, path = exported
-    engine = open_engine(path, threads=1)
+    engine = OnnxRuntimeEngine(path, threads=1)
     images = real_images(source, engine.bundle)
     images = images[: 16 * 6] if len(images) >= 16 else np.concatenate([images] * 16)[:16]
     found = differences(network, 0.8, engine, images)
@@ -106,8 +106,8 @@ def test_onnx_runtime_answers_as_torch_on_real_frames(source, exported):
 ANSWER = """
 import sys
 import numpy as np
-from cs3d_ros.inference import make_estimator, open_engine
-estimator = make_estimator(open_engine(sys.argv[1], threads=1))
+from cs3d_ros.inference import make_estimator, OnnxRuntimeEngine
+estimator = make_estimator(OnnxRuntimeEngine(sys.argv[1], threads=1))
 answers = [estimator.push(frame) for frame in np.load(sys.argv[2])]
 np.save(sys.argv[3], np.array([answer for answer in answers if answer is not None]))
 """
@@ -120,7 +120,7 @@ def test_onnx_runtime_1_10_on_python_3_6_answers_the_same(exported, tmp_path):
     np.save(tmp_path / 'frames.npy', frames)
     arguments = [str(path), str(tmp_path / 'frames.npy'), str(tmp_path / 'answers.npy')]
     subprocess.run([str(FLOOR), '-c', ANSWER, *arguments], cwd=str(ROOT), check=True)
-    estimator = make_estimator(open_engine(path, threads=1))
+    estimator = make_estimator(OnnxRuntimeEngine(path, threads=1))
     expected = [answer for answer in map(estimator.push, frames) if answer is not None]
     np.testing.assert_allclose(np.load(tmp_path / 'answers.npy'), expected, atol=1e-4)
 

@@ -12,7 +12,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cs3d_ros.events import EventBatch
-from cs3d_ros.inference import open_engine
+from cs3d_ros.inference import OnnxRuntimeEngine
 from cs3d_ros.inference.emotion import NEUTRAL
 from training.data.clips import ClipSet
 from training.experiments.chain import answers_to, boxed_frames
@@ -85,7 +85,7 @@ def settled_on(bundle: Path, watched: list, settling: dict, baseline: bool) -> d
         ``found_right``, ``returns``, ``returned_right``: of the settled answers; ``loud_share``:
         ``loud`` of the answers to people who are ``neutral`` throughout.
     """
-    engine = open_engine(str(bundle))
+    engine = OnnxRuntimeEngine(str(bundle))
     settings = engine.bundle.settling._replace(**settling)
     heard, verdicts = [], []
     for clip, events, end_ns in watched:

@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from cs3d_ros.events import CleaningSettings
-from cs3d_ros.inference import open_engine
+from cs3d_ros.inference import OnnxRuntimeEngine
 from cs3d_ros.inference.emotion import NEUTRAL
 from training.data.clips import write_whole
 from training.experiments.chain import answers_to, boxed_frames, found_frames
@@ -59,7 +59,7 @@ def run_real(
     dict
         What ``real.json`` holds.
     """
-    engine, clips = open_engine(str(bundle_path)), read_clips(videos)
+    engine, clips = OnnxRuntimeEngine(str(bundle_path)), read_clips(videos)
     out.mkdir(parents=True, exist_ok=True)
     settings = settings_for(clips, presets)
     cleaning = CleaningSettings(background_activity_ns=round(1e6 * background_ms))
