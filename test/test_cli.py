@@ -1,6 +1,7 @@
 import itertools
 import json
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -257,6 +258,22 @@ def test_error_is_one_line_that_names_the_cure(argv, words, capsys):
 def test_bundle_that_is_not_there_is_named(recording, capsys):
     assert main(['run', recording, '--bundle', 'nothing.onnx']) == 1
     assert 'nothing.onnx' in capsys.readouterr().err
+
+
+def test_run_says_what_runs_the_network_and_why(recording, capsys):
+    assert main(['run', recording, '--backend', 'onnxruntime']) == 0
+    said = capsys.readouterr()
+    assert re.match(r'cs3d: ONNX Runtime [\d.]+ on the CPU, as asked\n', said.err)
+    assert 'ONNX Runtime' not in said.out
+
+
+@pytest.mark.parametrize('command', [['build-engine'], ['run', '--backend', 'tensorrt']])
+def test_tensorrt_that_is_not_there_is_told_with_the_cure(recording, capsys, monkeypatch, command):
+    monkeypatch.setitem(sys.modules, 'tensorrt', None)
+    assert main(command + [recording] * (command[0] == 'run')) == 1
+    said = capsys.readouterr().err
+    assert 'TensorRT does not load, JetPack brings it, elsewhere pip install tensorrt' in said
+    assert said.count('\n') == 1
 
 
 def test_roi_without_area_is_refused(recording, capsys):

@@ -4,6 +4,7 @@ import json
 import os
 
 from cs3d_ros import Cs3dError
+from cs3d_ros.cli.engines import add_engine_options, tell
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.draw import TimelineRow, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings
@@ -41,6 +42,7 @@ def add(commands) -> None:
         action='store_true',
         help='name expressions, too, that the card of the bundle calls unproven on real people',
     )
+    add_engine_options(run)
     cleaning = run.add_argument_group('cleaning', 'events to leave out; none by default')
     cleaning.add_argument(
         '--background-activity',
@@ -63,11 +65,17 @@ def add(commands) -> None:
 
 
 def _run(args):
-    engine = open_engine(args.bundle)
-    classes = engine.bundle.classes
     if args.roi and not (args.roi[2] > 0 and args.roi[3] > 0):
         raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
     cleaning = _cleaning(args)
+    engine = open_engine(
+        args.bundle,
+        backend=args.backend,
+        precision=args.precision,
+        cache=args.engine_cache,
+        tell=tell,
+    )
+    classes = engine.bundle.classes
     rows = []
     last_print = None
     events = cleaned = 0
@@ -76,6 +84,8 @@ def _run(args):
     with open_source(args.recording) as recording, whole_file(
         args.jsonl
     ) as jsonl, progress_bar() as progress:
+        for text in filter(None, (engine.reason, engine.fault)):
+            tell(text)
         for frame, emotion in recognize(recording, engine, roi, settings, cleaning):
             events, cleaned = events + frame.events + frame.cleaned, cleaned + frame.cleaned
             t_s = (frame.t_ns - recording.start_ns) / NS_PER_S
