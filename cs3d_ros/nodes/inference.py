@@ -39,8 +39,19 @@ class Inference(ManagedNode):
         self._begin_interval()
 
     def configure(self) -> None:
-        engine = open_engine(self.settings['bundle'] or SHIPPED_BUNDLE, self.settings['threads'])
-        self._bundle = engine.bundle
+        engine = open_engine(
+            self.settings['bundle'] or SHIPPED_BUNDLE,
+            self.settings['threads'],
+            self.settings['backend'],
+            self.settings['precision'],
+            self.settings['engine_cache'],
+            self.say,
+        )
+        self.get_logger().info(engine.reason)
+        if engine.fault:
+            self.get_logger().warn(engine.fault)
+        self._bundle, self._engine_fault = engine.bundle, engine.fault
+        self._backend = {'backend': engine.backend, 'backend_reason': engine.reason}
         settling = settling_of(self.settings, engine.bundle.settling)
         self._recognizer = Recognizer(engine, settling)
         self._emotion = self.output(Expression, 'emotion', BURST)
@@ -120,6 +131,7 @@ class Inference(ManagedNode):
             self._counts,
             images_lost=self._loss.lost,
             bundle=self._bundle.path,
+            **self._backend,
             inferences=self._recognizer.inferences,
             skipped=self._recognizer.skipped,
             inferences_per_s=len(times) / elapsed_s,
@@ -142,6 +154,8 @@ class Inference(ManagedNode):
                 'too short'.format(new_missed),
                 values,
             )
+        if self._engine_fault:
+            return messages.WARN, self._engine_fault, values
         return messages.OK, 'recognizing' if latencies else 'no face images', values
 
 

@@ -114,6 +114,13 @@ class ManagedNode(LifecycleNode):
         """Return a reliable subscription."""
         return topics.subscribe(self, kind, topic, callback, depth)
 
+    def say(self, text: str) -> None:
+        """Tell in the log and on ``/diagnostics`` what takes long in a transition."""
+        if not self.context.ok():
+            raise Cs3dError('the node was told to end: {}'.format(text))
+        self.get_logger().info(text)
+        self._report(messages.OK, text, {})
+
     def publish_diagnostics(self) -> None:
         """Say now how the node does, beside the saying at every period."""
         if self._problem:
@@ -122,6 +129,9 @@ class ManagedNode(LifecycleNode):
             level, text, values = self.report()
         else:
             level, text, values = messages.OK, 'not active', {}
+        self._report(level, text, values)
+
+    def _report(self, level, text, values):
         self._diagnostics.publish(
             messages.diagnostic_message(
                 self.get_fully_qualified_name(), level, text, values, self.now_ns()

@@ -11,7 +11,7 @@ from typing import Any, Dict, Iterable, List, NamedTuple, Optional, Tuple
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events.recordings import READABLE
-from cs3d_ros.inference import EmotionSettings
+from cs3d_ros.inference import BACKENDS, PRECISIONS, EmotionSettings
 from cs3d_ros.simulator import PRESETS
 
 ALWAYS = 'always'  # takes effect at once
@@ -280,7 +280,25 @@ TABLES = {
         _AUTOSTART,
         _DIAGNOSTICS,
         _BUNDLE,
-        Parameter('threads', 2, 'Threads of the engine.', '', 1, 64),
+        Parameter(
+            'backend',
+            BACKENDS[0],
+            'What runs the network; auto is TensorRT if it works here, else ONNX Runtime.',
+            choices=BACKENDS,
+        ),
+        Parameter(
+            'precision',
+            PRECISIONS[0],
+            'What TensorRT computes in; int8 needs a quantised bundle.',
+            choices=PRECISIONS,
+        ),
+        Parameter(
+            'engine_cache',
+            '',
+            'Folder where engines of TensorRT are kept; empty means '
+            '$XDG_CACHE_HOME/cs3d_ros/engines.',
+        ),
+        Parameter('threads', 2, 'Threads of ONNX Runtime.', '', 1, 64),
         Parameter(
             'queue_frames',
             16,

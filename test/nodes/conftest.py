@@ -35,6 +35,9 @@ BEST_EFFORT = QoSProfile(depth=1000, reliability=ReliabilityPolicy.BEST_EFFORT)
 # A second is long for tests, which learn from the nodes' reports what has come.
 PROMPT = {'diagnostics_s': 0.1}
 
+# No test takes the GPU that happens to be there.
+HERMETIC = {'inference': {'backend': 'onnxruntime'}}
+
 CLIP_FRAMES, CLIP_FPS = 13, 8.0  # slow, so that a busy machine keeps up
 
 _numbers = itertools.count()
@@ -193,7 +196,10 @@ def start(peer):
     graphs = []
 
     def start_nodes(params_file=None, **nodes):
-        nodes = {node: dict(PROMPT, **settings) for node, settings in nodes.items()}
+        nodes = {
+            node: dict(PROMPT, **dict(HERMETIC.get(node, {}), **settings))
+            for node, settings in nodes.items()
+        }
         graph = bringup.Graph(nodes, peer.namespace, params_file=params_file)
         graphs.append(graph)
         return graph.__enter__()

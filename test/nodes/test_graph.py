@@ -7,7 +7,7 @@ from vision_msgs.msg import Classification
 
 from cs3d_ros.events import EventBatch, write_recording
 from cs3d_ros.face import Box
-from cs3d_ros.inference import open_engine
+from cs3d_ros.inference import OnnxRuntimeEngine
 from cs3d_ros.nodes import messages
 from cs3d_ros.pipeline import recognize
 from cs3d_ros.simulator import open_source
@@ -29,7 +29,9 @@ class Heard:
         self.emotions = peer.listen(Expression, 'emotion')
         self.distributions = peer.listen(Classification, 'emotion/distribution')
         with open_source(path) as recording:
-            answers = list(recognize(recording, open_engine(bundle), Box(*roi) if roi else None))
+            answers = list(
+                recognize(recording, OnnxRuntimeEngine(bundle), Box(*roi) if roi else None)
+            )
         self.frames = [frame for frame, _ in answers if frame.image is not None]
         self.answers = [e for frame, e in answers if frame.image is not None and e is not None]
         settings = {'bundle': bundle, 'idle_ms': PATIENCE_MS}

@@ -55,7 +55,7 @@ def test_unknown_name_is_refused_with_the_nearest_one():
 
 def test_strange_name_is_refused_with_all_that_there_are():
     refusals = parameters.check_values('inference', {'zzz': 1})[1]
-    assert 'it has autostart, diagnostics_s, bundle, threads, queue_frames, ' in refusals['zzz']
+    assert 'it has autostart, diagnostics_s, bundle, backend, precision, ' in refusals['zzz']
 
 
 @pytest.mark.parametrize('name', ['use_sim_time', 'qos_overrides./events.publisher.depth'])
