@@ -22,6 +22,7 @@ from training.graph_blocks import (
     add_time,
     folded,
     numbers,
+    threshold,
 )
 from training.models import C3D, CS3D, CS3DStream
 from training.models.c3d import Pool
@@ -137,10 +138,13 @@ def _finish(graph, before, pool, activation):
     if before:
         after, graph.now = graph.now, before
         graph.add('Add', after, graph.tall())
+    if not threshold(activation):
+        add_activation(graph, activation)  # right behind a convolution, which takes it along
     if pool:
         add_pool(graph, pool)
     graph.rows()
-    add_activation(graph, activation)
+    if threshold(activation):
+        add_activation(graph, activation)  # on fewer values
 
 
 @onnx_model.register(CS3DStream)

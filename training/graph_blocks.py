@@ -11,21 +11,10 @@ from onnx import TensorProto, helper, numpy_helper
 from torch import nn
 
 from training.models.ssn import SSN
+from training.operators import OPSET
+from training.views import without_idle_views
 
-OPSET = 13  # newest that TensorRT 8.2 reads
 IR_VERSION = 7  # of onnx 1.8, which brought opset 13; ONNX Runtime 1.10 reads up to 8
-
-# Of the operators that TensorRT 8.2 takes, those that graphs are made of, quantised ones included.
-# Source: operator matrix of onnx-tensorrt, docs/operators.md. Its restrictions hold: weights of
-# convolutions and bounds of slices are initializers, zero points are 0, poolings are 2-D or 3-D.
-TENSORRT_8_2 = frozenset(
-    """
-    Abs Add Concat Conv DequantizeLinear Div Gemm Max MaxPool Mul Neg QuantizeLinear ReduceMax
-    ReduceMean Relu Reshape Sigmoid Slice Softmax Sub Tanh ThresholdedRelu Transpose
-    """.split()
-)
-
-
 CHANNEL_STEP = 8  # of which channels are multiples
 
 
@@ -107,6 +96,7 @@ class Graph:
             ir_version=IR_VERSION,
             producer_name='cs3d_ros',
         )
+        model = without_idle_views(model)
         onnx.checker.check_model(model, full_check=True)
         return model
 
@@ -215,11 +205,15 @@ def add_pooled_point(graph: Graph, weight, bias, pool):
     add_point(graph, np.concatenate([np.maximum(weight, 0), np.maximum(-weight, 0)], 1), bias)
 
 
+def threshold(activation) -> float:
+    """Return the threshold of a soft spiking neuron; ReLU is one with a threshold of 0."""
+    return float(activation.theta) if isinstance(activation, SSN) else 0.0
+
+
 def add_activation(graph: Graph, activation):
-    """Add ReLU or the soft spiking neuron; with a threshold of 0 they are one."""
-    theta = float(activation.theta) if isinstance(activation, SSN) else 0.0
-    if theta:
-        graph.add('ThresholdedRelu', alpha=theta)
+    """Add ReLU or the soft spiking neuron."""
+    if threshold(activation):
+        graph.add('ThresholdedRelu', alpha=threshold(activation))
     else:
         graph.add('Relu')
 
@@ -252,14 +246,16 @@ def add_attention(graph: Graph, attention, memory=None):
     graph.conv(numbers(excite.weight), numbers(excite.bias), kernel_shape=(1, 1))
     graph.add('ReduceMax', axes=(3,), keepdims=1)
     timed = graph.add('Mul', x, graph.add('Sigmoid'))
-    places = []
-    for kind, conv in (('ReduceMean', attention.place_mean), ('ReduceMax', attention.place_max)):
+    seen = []
+    for kind in ('ReduceMean', 'ReduceMax'):
         graph.now = timed
         _reduce_channels(graph, kind)
-        graph.reshape(t, 1, h, w)
-        bias = None if conv.bias is None else numbers(conv.bias)
-        places.append(graph.conv(numbers(conv.weight), bias, kernel_shape=(7, 7), pads=(3,) * 4))
-    graph.add('Sigmoid', graph.add('Add', *places))
+        seen.append(graph.reshape(t, 1, h, w))
+    graph.add('Concat', *seen, axis=1)
+    convs = attention.place_mean, attention.place_max  # their sum is one of two channels
+    weight = np.concatenate([numbers(conv.weight) for conv in convs], 1)
+    graph.conv(weight, numbers(convs[0].bias), kernel_shape=(7, 7), pads=(3,) * 4)
+    graph.add('Sigmoid')
     place = graph.reshape(1, 1, t, h * w)
     graph.add('Add', graph.add('Mul', timed, place), x)
 
