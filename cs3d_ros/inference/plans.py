@@ -4,8 +4,7 @@ Engines of TensorRT on the disk: one file each, TensorRT's own plan behind two l
 The first line says what file this is, with the SHA-256 of all that follows, which a truncated or
 damaged file does not have. The second is an object of JSON: a plan is good for one bundle, one
 version of TensorRT and one device only, and does not say so itself. Files are written aside and
-renamed. One process at a time builds, held by a lock that the
-kernel frees if the process dies.
+renamed. One process at a time builds, held by a lock that the kernel frees if the process dies.
 """
 
 import contextlib
@@ -24,6 +23,7 @@ from cs3d_ros.inference.engine import EngineError
 
 FORMAT = b'cs3d engine 1 '  # what these files begin with
 POLL_S = 0.2  # between two looks whether the lock is free
+TELL_EVERY_S = 10.0  # that another process builds
 
 
 class PlanError(EngineError):
@@ -86,7 +86,8 @@ def write_plan(path: str, key: Key, plan: bytes, facts: Dict[str, Any]) -> None:
     """
     rest = json.dumps(dict(facts, key=key), sort_keys=True).encode() + b'\n' + plan
     for left in glob.glob(glob.escape(path) + '.*.part'):  # by processes that were killed
-        os.remove(left)
+        with contextlib.suppress(OSError):
+            os.remove(left)
     with whole_file(path, 'wb', EngineError) as file:
         file.write(FORMAT + digest(rest).encode() + b'\n' + rest)
         file.flush()
@@ -149,7 +150,7 @@ def building(folder: str, tell: Callable[[str], None]) -> Iterator[str]:
 
 
 def _wait_for(lock, tell):
-    is_told = False
+    told_s = None
     while True:
         try:
             # not a blocking call, which would keep Ctrl-C waiting
@@ -158,7 +159,7 @@ def _wait_for(lock, tell):
         except OSError as error:
             if error.errno not in (errno.EWOULDBLOCK, errno.EAGAIN):
                 raise
-        if not is_told:
+        if told_s is None or time.monotonic() > told_s + TELL_EVERY_S:
             tell('another process builds an engine: waiting for it')
-            is_told = True
+            told_s = time.monotonic()
         time.sleep(POLL_S)

@@ -39,7 +39,7 @@ class TensorRt:
         except (ImportError, OSError) as error:
             raise BackendError(
                 'TensorRT does not load, JetPack brings it, elsewhere pip install tensorrt '
-                '({})'.format(str(error).split('\n')[0])
+                '({})'.format(_first_line(str(error)))
             ) from error
         self.version = self.module.__version__
         self._log = _log_of(self.module)
@@ -53,7 +53,7 @@ class TensorRt:
 
     def failure(self, what: str, *reasons: str) -> EngineError:
         """Return an error with what TensorRT said of it, and with the cure if it lacked memory."""
-        said = '; '.join(reasons or self._log.take()) or 'it does not say why'
+        said = '; '.join(map(_first_line, reasons or self._log.take())) or 'it does not say why'
         cure = OUT_OF_MEMORY if 'memory' in said.lower() else 'backend onnxruntime needs no GPU'
         return EngineError('TensorRT {} {}: {}: {}'.format(self.version, what, said, cure))
 
@@ -150,6 +150,10 @@ class _ByName(LoadedPlan):
         return self._context.execute_async_v3(stream)
 
 
+def _first_line(text):
+    return text.strip().split('\n')[0]
+
+
 @functools.lru_cache(maxsize=None)
 def _log_of(module):
     """Return the one log of this process: TensorRT keeps to the first that it is given."""
@@ -163,7 +167,7 @@ def _log_of(module):
 
         def log(self, severity, msg):
             if severity <= module.ILogger.Severity.ERROR:
-                self._said.append(msg.strip().split('\n')[0])
+                self._said.append(msg)
 
         def take(self):
             """Return the last of what was said since the last time."""

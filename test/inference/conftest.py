@@ -4,7 +4,8 @@ import sys
 
 import pytest
 from fake_cuda import FakeCudart, install
-from fake_tensorrt import GENERATIONS, make_tensorrt
+from fake_tensorrt import make_tensorrt
+from fake_tensorrt_names import GENERATIONS
 
 
 class Machine:

@@ -5,11 +5,10 @@ A fake has the classes, methods and constants that the real generation has, of t
 could want, and no others; it really runs the network, on the memory of ``fake_cuda``. What real
 builders refuse is refused: a version 8 network that is not of explicit batch, 8.2 without
 workspace, int8 and fp16 networks without their flags or without the hardware, plans of another
-version or device.
+version or device. Where fp16 or TensorFloat-32 is allowed, outputs are rounded so.
 
-Source: the bindings 8.6.1, 10.13.0.35 and 11.4.0.106, with which ``test_tensorrt_names.py``
-compares, and python/src of github.com/NVIDIA/TensorRT at tag 8.2.1; the words of the errors from
-its issues.
+What each generation has stands in ``fake_tensorrt_names``; the words of the errors are from issues
+of github.com/NVIDIA/TensorRT.
 """
 
 import ctypes
@@ -19,62 +18,9 @@ import types
 
 import numpy as np
 import onnxruntime
+from fake_tensorrt_names import ENUMS, LACKS, VERSIONS
 
-VERSIONS = {'8.2': '8.2.1.8', '8.6': '8.6.1', '10': '10.13.0.35', '11': '11.4.0.106'}
-GENERATIONS = tuple(VERSIONS)
 CONTEXT_BYTES = 1 << 20  # of a context on the device
-
-_BINDINGS = {
-    'num_bindings',
-    'get_binding_name',
-    'get_binding_index',
-    'get_binding_shape',
-    'get_binding_dtype',
-    'binding_is_input',
-}
-_NAMES = {
-    'num_io_tensors',
-    'get_tensor_name',
-    'get_tensor_shape',
-    'get_tensor_dtype',
-    'get_tensor_mode',
-}
-# What a generation lacks, by class; '' is the module.
-LACKS = {
-    '8.2': {
-        '': {'MemoryPoolType', 'TensorIOMode', 'IProgressMonitor'},
-        'IBuilderConfig': {'set_memory_pool_limit', 'progress_monitor'},
-        'NetworkDefinitionCreationFlag': {'STRONGLY_TYPED'},
-        'ICudaEngine': _NAMES,
-        'IExecutionContext': {'set_tensor_address', 'execute_async_v3'},
-    },
-    '8.6': {
-        '': {'IProgressMonitor'},
-        'IBuilderConfig': {'progress_monitor'},
-        'NetworkDefinitionCreationFlag': {'STRONGLY_TYPED'},
-    },
-    '10': {
-        'IBuilderConfig': {'max_workspace_size'},
-        'ICudaEngine': _BINDINGS,
-        'IExecutionContext': {'execute_async_v2'},
-    },
-    '11': {
-        'Builder': {'platform_has_fast_fp16', 'platform_has_fast_int8'},
-        'BuilderFlag': {'FP16', 'INT8'},
-        'IBuilderConfig': {'max_workspace_size'},
-        'NetworkDefinitionCreationFlag': {'EXPLICIT_BATCH'},
-        'ICudaEngine': _BINDINGS,
-        'IExecutionContext': {'execute_async_v2'},
-    },
-}
-ENUMS = {
-    'DataType': ('FLOAT', 'HALF', 'INT8', 'INT32', 'BOOL'),
-    'BuilderFlag': ('FP16', 'INT8', 'TF32'),
-    'NetworkDefinitionCreationFlag': ('EXPLICIT_BATCH', 'STRONGLY_TYPED'),
-    'MemoryPoolType': ('WORKSPACE',),
-    'LayerType': ('CONVOLUTION', 'QUANTIZE', 'DEQUANTIZE'),
-    'TensorIOMode': ('NONE', 'INPUT', 'OUTPUT'),
-}
 HALF_CAST = b'\x0a\x02to\x18\x0a'  # attribute `to` of a Cast, FLOAT16, as protobuf writes it
 
 
@@ -142,6 +88,7 @@ class Builder(_Strict):
             'version': self._trt.__version__,
             'capability': self._trt.cuda.capability,
             'half': 'FP16' in config._flags or network._is_half,
+            'tf32': 'TF32' in config._flags and self._trt.cuda.capability >= (8, 0),
         }
         plan = json.dumps(facts).encode() + b'\n' + network._model
         return (ctypes.c_char * len(plan)).from_buffer_copy(plan)  # a buffer and nothing more
@@ -231,10 +178,10 @@ class OnnxParser(_Strict):
         if is_8 and not self._network._flags & 1 << explicit:
             self._errors.append('This version of the parser only supports explicit batch networks')
             return False
-        try:
-            _session(bytes(model))
-        except Exception as error:
-            self._errors.append(str(error))
+        if self._trt.unknown.encode() in bytes(model):
+            self._errors.append(
+                'No importer registered for op: {}\nand more'.format(self._trt.unknown)
+            )
             return False
         self._network._model = bytes(model)
         self._network._is_int8 = b'DequantizeLinear' in self._network._model
@@ -347,6 +294,8 @@ class IExecutionContext(_Strict):
             for name, result in zip(names, engine._session.run(names, feed)):
                 if engine._facts['half']:
                     result = result.astype(np.float16).astype(np.float32)
+                if engine._facts['tf32']:
+                    result = (result.view(np.uint32) & np.uint32(0xFFFFE000)).view(np.float32)
                 views[name][:] = self._trt.distort(result).tobytes()
 
         cuda.enqueue(stream, compute)
@@ -390,12 +339,12 @@ def make_tensorrt(generation, cuda):
     Return the module ``tensorrt`` of a generation, for a FakeCudart.
 
     ``on_build``, ``on_step`` and ``distort`` may be set: they are called when an engine begins to
-    be built, after its first step, and with each output.
+    be built, after its first step, and with each output; ``unknown`` is an operator it lacks.
     """
     trt = types.ModuleType('tensorrt')
     trt.__version__, trt.cuda = VERSIONS[generation], cuda
     trt.on_build = trt.on_step = lambda: None
-    trt.distort = lambda result: result
+    trt.distort, trt.unknown = lambda result: result, 'Unknown'
     lacks = LACKS[generation]
     made = {'ILogger': ILogger, 'IProgressMonitor': IProgressMonitor}
     for kind in CLASSES:

@@ -6,7 +6,7 @@ import time
 
 import numpy as np
 import pytest
-from fake_tensorrt import GENERATIONS
+from fake_tensorrt_names import GENERATIONS
 from tiny_onnx import write_tiny_bundle, write_tiny_stream
 
 from cs3d_ros.inference import EngineError, OnnxRuntimeEngine, open_engine, open_tensorrt
@@ -191,11 +191,16 @@ def test_precision_that_is_computed_in_is_told(
     machine.become(generation, **device)
     engine = Opener(machine)(path, precision)
     assert ' in {} on '.format(computes) in engine.reason
-    rounded = not np.array_equal(
-        engine.run(np.full((1, 1, 112, 112), 0.3, np.float32))[0],
-        OnnxRuntimeEngine(path).run(np.full((1, 1, 112, 112), 0.3, np.float32))[0],
-    )
-    assert rounded == (computes == 'fp16')
+
+
+@pytest.mark.parametrize('generation', GENERATIONS)
+def test_fp32_has_all_its_digits(machine, path, generation):
+    machine.become(generation, **ORIN)  # which would round to TensorFloat-32 by itself
+    frame = np.full((1, 1, 112, 112), 0.3, np.float32)
+    exact = OnnxRuntimeEngine(path).run(frame)[0]
+    opener = Opener(machine)
+    np.testing.assert_array_equal(opener(path, 'fp32').run(frame)[0], exact)
+    assert not np.array_equal(opener(path, 'fp16').run(frame)[0], exact)
 
 
 @pytest.mark.parametrize('generation', GENERATIONS)
@@ -249,6 +254,15 @@ def test_what_tensorrt_said_stands_in_the_error(machine, path):
         Opener(machine)(path)
     assert 'this is no error' not in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def test_operator_that_tensorrt_does_not_know_is_told(any_machine, path):
+    any_machine.trt.unknown = 'Softmax'
+    expected = r'does not read the bundle: No importer registered for op: Softmax: backend onnx\S+'
+    with pytest.raises(EngineError, match=expected) as caught:
+        Opener(any_machine)(path)
+    assert '\n' not in str(caught.value)
+    assert Opener(any_machine)(path, backend='auto').backend == 'onnxruntime'
 
 
 def test_context_without_memory_is_told_with_the_cure(machine, path):

@@ -22,7 +22,8 @@ import zipfile
 
 import pytest
 from fake_cuda import FakeCudart
-from fake_tensorrt import GENERATIONS, VERSIONS, names_of
+from fake_tensorrt import names_of
+from fake_tensorrt_names import GENERATIONS, VERSIONS
 
 VARIABLE = 'CS3D_TENSORRT_WHEELS'
 LIBRARIES = ('nvinfer', 'nvonnxparser', 'nvparsers', 'nvinfer_plugin')

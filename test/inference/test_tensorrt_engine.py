@@ -1,12 +1,14 @@
 """What runs on a device, over fakes of every generation of TensorRT; no number is of a GPU."""
 
 import gc
+import os
 
 import numpy as np
 import pytest
 from tiny_onnx import CLIP_SHAPE, write_tiny_bundle, write_tiny_stream
 
 from cs3d_ros.inference import (
+    SHIPPED_BUNDLE,
     EngineError,
     OnnxRuntimeEngine,
     make_estimator,
@@ -53,6 +55,22 @@ def test_stream_is_answered_as_by_onnx_runtime(stream, path):
         expected, exact_state = exact.run(frame_of(value), exact_state)
         np.testing.assert_array_equal(answer, expected)
         np.testing.assert_array_equal(state[0], exact_state[0])
+
+
+@pytest.mark.parametrize('generation', ['8.2', '10'])
+@pytest.mark.parametrize('name', ['cs3d', 'cs3d_stream'])
+def test_shipped_bundles_are_answered_as_by_onnx_runtime(machine, generation, name):
+    path = os.path.join(os.path.dirname(SHIPPED_BUNDLE), name + '.onnx')
+    engine, exact = opened(machine.become(generation), path), OnnxRuntimeEngine(path)
+    rng, state, exact_state = np.random.default_rng(4), (), ()
+    for _ in range(3):
+        frames = rng.integers(-2, 3, engine.bundle.input_shape).astype(np.float32) / 4
+        answer, state = engine.run(frames, state)
+        expected, exact_state = exact.run(frames, exact_state)
+        np.testing.assert_allclose(answer, expected, atol=1e-6)
+        for tensor, exact_tensor in zip(state, exact_state):
+            np.testing.assert_allclose(tensor, exact_tensor, atol=1e-5)
+    assert len(state) == len(engine.bundle.state)
 
 
 def test_half_precision_is_answered_within_its_rounding(any_machine, path):
