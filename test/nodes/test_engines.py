@@ -41,11 +41,21 @@ def with_tensorrt(monkeypatch, tmp_path):
     return lambda particular: monkeypatch.setenv('CS3D_TEST', particular)
 
 
-def test_engine_is_built_at_the_first_start_and_told(peer, start, settings, with_tensorrt):
+# A build that goes on until a file is there, and is told of ten times a second.
+SLOW = (
+    'from cs3d_ros.inference import tensorrt_build; tensorrt_build.TELL_EVERY_S = 0.1\n'
+    'def build():\n    while not os.path.exists({!r}):\n        time.sleep(0.01)\n'
+    'trt.on_build = build'
+)
+
+
+def test_engine_is_built_at_the_first_start_and_told(
+    peer, start, settings, tmp_path, with_tensorrt
+):
+    with_tensorrt(SLOW.format(str(tmp_path / 'go')))
     start(inference=settings)
-    peer.wait_status(
-        'inference', 'building an engine of {} by TensorRT'.format(settings['bundle'])
-    )
+    peer.wait_status('inference', 'building the engine for ', level=0)
+    (tmp_path / 'go').write_text('')
     values = peer.wait_status('inference', backend='tensorrt', level=0)
     assert values['backend_reason'].startswith('TensorRT 8.2.1.8 in fp16 on NVIDIA Tegra X1, ')
     assert settings['engine_cache'] in values['backend_reason']
@@ -95,13 +105,12 @@ def test_device_that_disappears_is_told_with_the_cure(
     graph.check()
 
 
-def test_node_that_builds_ends_at_once_when_told_to(peer, start, settings, with_tensorrt):
-    with_tensorrt(
-        'from cs3d_ros.inference import tensorrt_build; tensorrt_build.TELL_EVERY_S = 0.1; '
-        'trt.on_build = lambda: time.sleep(600)'
-    )
+def test_node_that_builds_ends_at_once_when_told_to(
+    peer, start, settings, tmp_path, with_tensorrt
+):
+    with_tensorrt(SLOW.format(str(tmp_path / 'never')))
     graph = start(inference=settings)
-    peer.wait_status('inference', 'building the engine for 0 s')
+    peer.wait_status('inference', 'building the engine for ')
     process = graph.processes['inference']
     process.send_signal(signal.SIGTERM)
     assert process.wait(10) == 0
