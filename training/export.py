@@ -7,20 +7,18 @@ trained on and how good it is (``training.cards``).
 """
 
 import argparse
-import json
 import os
 import tempfile
 from pathlib import Path
 
 import numpy as np
-import onnx
 import torch
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import FrameSettings
 from cs3d_ros.face.align import MARGIN
 from cs3d_ros.inference import EXPRESSIONS, EmotionSettings, OnnxRuntimeEngine
-from cs3d_ros.inference.bundle import METADATA_KEY, SCHEMA
+from cs3d_ros.inference.bundle import SCHEMA
 from cs3d_ros.inference.emotion import NEUTRAL
 from training.calibrate import (
     fit_settling,
@@ -32,6 +30,7 @@ from training.calibrate import (
 from training.cards import card_of
 from training.graph import ExportError, onnx_model
 from training.quantize import quantized
+from training.stamp import write_metadata
 from training.train import TrainingError, load, network_of
 
 TOLERANCE = 1e-4  # of probabilities, ONNX Runtime against torch, median
@@ -116,15 +115,6 @@ def metadata_of(
             },
         },
     }
-
-
-def write_metadata(model: onnx.ModelProto, metadata: dict):
-    """Put metadata into a model, in place of what it had."""
-    kept = [entry for entry in model.metadata_props if entry.key != METADATA_KEY]
-    del model.metadata_props[:]
-    model.metadata_props.extend(kept)
-    entry = model.metadata_props.add()
-    entry.key, entry.value = METADATA_KEY, json.dumps(metadata)
 
 
 def write_bundle(network, metadata: dict, path: Path, temperature: float = 1.0, int8_frames=()):

@@ -23,6 +23,14 @@ class BundleError(Cs3dError):
     """An ONNX file that cannot serve as a bundle: missing, damaged, or contradicting itself."""
 
 
+class Operator(NamedTuple):
+    """What one operator of a network computes and moves, without views, which cost nothing."""
+
+    kind: str  # as ONNX names it
+    macs: int  # multiply-adds
+    values: int  # read and written, weights included
+
+
 class Bundle(NamedTuple):
     """
     What the metadata of a bundle says.
@@ -60,6 +68,7 @@ class Bundle(NamedTuple):
     accuracy: Dict[str, Any]  # free: measured values with their intervals
     settling: EmotionSettings = EmotionSettings()  # fitted on validation sequences
     unproven: Tuple[str, ...] = ()  # classes not shown to be recognised on real people
+    operators: Tuple[Operator, ...] = ()  # in the order of the graph; none if not counted
     state_shapes: Tuple[Tuple[int, ...], ...] = ()  # of the network itself
 
     @property
@@ -211,9 +220,13 @@ def _checked(data, path):
         'a list of classes, neutral not among them',
     )
     fields['settling'] = _settling(fields['settling'], path)
+    fields['operators'] = _optional(
+        data, path, 'operators', [], _are_operators, 'a list of kind, multiply-adds and values'
+    )
     _check_kind(kind, fields, path)
     for name in ('classes', 'state', 'unproven'):
         fields[name] = tuple(fields[name])
+    fields['operators'] = tuple(Operator(*row) for row in fields['operators'])
     return Bundle(path=path, schema=schema, kind=kind, **fields)
 
 
@@ -271,9 +284,23 @@ def _are_names(value):
     )
 
 
+def _are_operators(value):
+    return isinstance(value, list) and all(
+        isinstance(row, list)
+        and len(row) == 3
+        and isinstance(row[0], str)
+        and all(type(count) is int and count >= 0 for count in row[1:])
+        for row in value
+    )
+
+
 _FIELDS = (
     ('name', lambda v: isinstance(v, str), 'a text'),
-    ('classes', lambda v: _are_names(v) and len(v) > 1, 'a list of two or more different names'),
+    (
+        'classes',
+        lambda v: _are_names(v) and len(v) > 1 and NEUTRAL in v,
+        'a list of two or more different names, {} among them'.format(NEUTRAL),
+    ),
     ('unchanged', lambda v: isinstance(v, bool), 'true or false'),
     ('clip_frames', _whole, 'a whole number above 0'),
     ('size', _whole, 'a whole number above 0'),

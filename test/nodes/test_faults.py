@@ -4,6 +4,7 @@ from dv_ros2_msgs.msg import EventArray
 from moving import PERIOD_NS, SENSOR, START_NS, moving_events
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
+from tiny_onnx import CLASSES, METADATA, write_tiny_bundle
 
 from cs3d_ros.events import EventBatch, encode_event_array
 from cs3d_ros.nodes import messages
@@ -126,12 +127,20 @@ def test_bad_bundle_is_said_and_survived(peer, start, tmp_path, node, content, w
     graph.check()
 
 
-def test_contradicting_bundle_is_said_and_survived(peer, start, tmp_path):
-    from tiny_onnx import write_tiny_bundle
-
-    path = write_tiny_bundle(tmp_path / 'five.onnx', outputs=5)
+@pytest.mark.parametrize(
+    'outputs, classes, words',
+    [
+        (5, CLASSES, 'metadata promises output probabilities'),
+        (3, ['happy', 'sad'], 'neutral among them'),
+        (8, CLASSES[1:] + CLASSES[1:2], 'two or more different names'),
+    ],
+    ids=['too few outputs', 'no neutral', 'a class twice'],
+)
+def test_contradicting_bundle_is_said_and_survived(peer, start, tmp_path, outputs, classes, words):
+    metadata = dict(METADATA, classes=classes)
+    path = write_tiny_bundle(tmp_path / 'a.onnx', outputs=outputs, metadata=metadata)
     graph = start(inference={'bundle': path})
-    peer.wait_status('inference', 'metadata promises output probabilities', level=2)
+    peer.wait_status('inference', words, level=2)
     graph.check()
 
 
