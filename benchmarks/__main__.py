@@ -1,6 +1,6 @@
 """Run every benchmark: ``make bench``."""
 
-from benchmarks import chain, decoding, networks, rendering, ros_throughput, simulator
+from benchmarks import chain, decoding, networks, rendering, roofline, ros_throughput, simulator
 from benchmarks.measure import machine
 
 if __name__ == '__main__':
@@ -10,4 +10,5 @@ if __name__ == '__main__':
     chain.main()
     rendering.main()
     networks.main()
+    roofline.main()
     ros_throughput.main()

@@ -7,6 +7,8 @@ from typing import Callable, List, NamedTuple
 
 import numpy as np
 
+from cs3d_ros.inference.machines import machine_name
+
 
 class Timing(NamedTuple):
     """CPU seconds of one run of some work."""
@@ -30,19 +32,8 @@ def time_work(work: Callable[[], object], repeats: int = 7) -> Timing:
 def machine() -> str:
     """Return one line that tells processor and versions."""
     return '{}, Python {}, NumPy {}'.format(
-        _processor(), platform.python_version(), np.__version__
+        machine_name(), platform.python_version(), np.__version__
     )
-
-
-def _processor() -> str:
-    try:
-        with open('/proc/cpuinfo') as file:
-            for line in file:
-                if line.startswith('model name'):
-                    return line.split(':', 1)[1].strip()
-    except OSError:
-        pass
-    return platform.machine()
 
 
 def print_rates(title: str, unit: str, amount: float, rows: List) -> None:

@@ -12,7 +12,7 @@ import sys
 from typing import List, Optional
 
 from cs3d_ros import Cs3dError, __version__
-from cs3d_ros.cli import engines, power, recognition, recordings, simulation
+from cs3d_ros.cli import bench, engines, power, recognition, recordings, simulation
 from cs3d_ros.events.recordings import READABLE
 
 _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
@@ -79,7 +79,7 @@ def _parser() -> argparse.ArgumentParser:
     )
     commands = parser.add_subparsers(metavar='COMMAND', dest='command')
     commands.required = True  # as a keyword it needs Python 3.7
-    for module in (recognition, recordings, simulation, engines, power):
+    for module in (recognition, recordings, simulation, engines, bench, power):
         module.add(commands)
     commands.add_parser('up', add_help=False, help='start the ROS 2 nodes without ros2 launch')
     commands.add_parser('demo', add_help=False, help='play a face over DDS and watch the graph')

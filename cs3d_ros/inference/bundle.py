@@ -118,12 +118,7 @@ def open_session(path: str, threads: int, optimise: bool = True):
     if not os.path.getsize(path):
         raise BundleError('{} is empty: export or copy the bundle again'.format(path))
     runtime = import_runtime()
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors come as exceptions; warnings would print
-    # Idle workers sleep instead of spinning: on a robot the core and its watts are wanted.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    options = session_options(runtime, threads)
     if not optimise:
         options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     try:
@@ -134,6 +129,17 @@ def open_session(path: str, threads: int, optimise: bool = True):
                 path, first_line(error)
             )
         ) from error
+
+
+def session_options(runtime, threads: int):
+    """Return how sessions run on a robot: few threads, quiet, and no core kept awake."""
+    options = runtime.SessionOptions()
+    options.intra_op_num_threads = threads
+    options.inter_op_num_threads = 1
+    options.log_severity_level = 3  # errors come as exceptions; warnings would print
+    # Idle workers sleep instead of spinning: on a robot the core and its watts are wanted.
+    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
+    return options
 
 
 def import_runtime():

@@ -5,6 +5,7 @@ import pytest
 
 pytest.importorskip('onnx')
 pytest.importorskip('torch')
+pytest.importorskip('pytorch_lightning')
 import onnx
 from networks import SMALL_CLIP, SMALL_STREAM, frames_of, network_of, report_of
 from onnx import TensorProto, helper, numpy_helper

@@ -14,7 +14,9 @@ import numpy as np
 import torch
 
 from cs3d_ros import power
-from training.experiments.session import THREADS, Session, event_like
+from cs3d_ros.inference.machines import machine_name
+from cs3d_ros.inference.timing import event_like
+from training.experiments.session import THREADS, Session
 from training.models.network import channels_last
 
 ROUNDS = 30
@@ -128,17 +130,8 @@ class Counters:
 
 def machine() -> dict:
     """Return what a reader must know of where times were measured."""
-    model = platform.processor() or platform.machine()
-    cpuinfo = Path('/proc/cpuinfo')
-    if cpuinfo.exists():
-        names = [
-            line.partition(':')[2].strip()
-            for line in cpuinfo.read_text().splitlines()
-            if line.startswith('model name')
-        ]
-        model = names[0] if names else model
     return {
-        'cpu': model,
+        'cpu': machine_name(),
         'cores': os.cpu_count(),
         'gpu': torch.cuda.get_device_name() if torch.cuda.is_available() else None,
         'python': platform.python_version(),

@@ -6,13 +6,13 @@ from typing import NamedTuple
 
 import numpy as np
 
+from cs3d_ros.inference.timing import event_like
 from training.data.clips import DataError
 from training.experiments.campaign import Run, cut_once, finish, is_ended, training_of
 from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
 from training.experiments.examine import Examiner, live
 from training.experiments.results import write_result
 from training.experiments.scale import Scale
-from training.experiments.session import event_like
 from training.graph import ExportError, onnx_model
 from training.models import build
 from training.models.counter import ADDITION_J, MAC_J, TABLE, count

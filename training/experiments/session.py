@@ -5,16 +5,9 @@ from pathlib import Path
 import numpy as np
 
 from cs3d_ros.inference.bundle import NEXT, open_session
+from cs3d_ros.inference.timing import event_like
 
 THREADS = 2
-EVENTS_PER_CELL = 0.15  # hit cells of a period: 14 % rendered, 24 % real, on 56 x 56 cells
-
-
-def event_like(shape, seed: int = 0) -> np.ndarray:
-    """Return (frame - 128) / 128 float32 of random events, as sparse as event frames are."""
-    rng = np.random.default_rng(seed)
-    counts = rng.poisson(EVENTS_PER_CELL, shape) * rng.choice([-1, 1], shape)
-    return (np.clip(128 + 32 * counts, 0, 255) - 128).astype(np.float32) / 128
 
 
 class Session:
