@@ -4,7 +4,7 @@ PYTHON ?= python3
 BOOTSTRAP = @$(PYTHON) scripts/bootstrap.py
 RUN = $(PYTHON) scripts/bootstrap.py run
 
-.PHONY: help venv demo test lint sanitize bench clean distclean
+.PHONY: help venv demo test lint sanitize bench images-check clean distclean
 
 help:
 	@echo 'make demo                     a face, its events, /emotion: all of it over DDS, live'
@@ -17,6 +17,7 @@ help:
 	@echo 'make lint                     format, linter, Python 3.6 floor, import walls'
 	@echo 'make sanitize                 tests of the kernels under AddressSanitizer'
 	@echo 'make bench                    speed of the parts beside their peers'
+	@echo 'make images-check             are there wheels for the images of docker/? Needs the network'
 	@echo 'make venv                     only make .venv; then: . .venv/bin/activate'
 	@echo 'make clean                    remove what was built; make distclean: .venv as well'
 	@echo
@@ -47,6 +48,10 @@ sanitize:
 bench:
 	$(BOOTSTRAP) venv test bench
 	@$(RUN) python -m benchmarks
+
+images-check:
+	$(BOOTSTRAP) venv
+	@$(RUN) python scripts/check_images.py
 
 clean:
 	rm -rf build install log demo_out .pytest_cache .hypothesis .ruff_cache *.egg-info

@@ -174,12 +174,15 @@ def draw_timeline(
     Raises
     ------
     DrawError
-        If there is nothing to draw, or the file cannot be written.
+        If there is nothing to draw or to draw with, or the file cannot be written.
     """
     if not rows:
         raise DrawError('no estimate to draw in {}: did the recording show a face?'.format(path))
-    from matplotlib.backends.backend_agg import FigureCanvasAgg
-    from matplotlib.figure import Figure
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DrawError('timelines need matplotlib: pip install matplotlib') from error
 
     times = np.array([row.t_s for row in rows])
     belief = np.array([row.emotion.probabilities for row in rows])

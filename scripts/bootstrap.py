@@ -5,7 +5,7 @@ Make `.venv` ready for a make target, or find that it is.
     bootstrap.py venv [SECTION ...]      with these sections of requirements.txt besides the basis
     bootstrap.py run COMMAND [ARG ...]   run a command in it
     bootstrap.py floor                   make .venv-3.6, .venv-3.8; print their Pythons
-    bootstrap.py print SECTION ...       print the pins of sections
+    bootstrap.py print SECTION ...       print the pins of sections; with run-numpy1, for NumPy 1
 
 ROS 2 is the distribution that is sourced, else Jazzy from PyPI. Downloads come from pip alone.
 Standard library, and syntax that an old Python parses, so that it can say what is missing.
@@ -26,7 +26,7 @@ from machine import (
     find_python,
     require_packages,
 )
-from pins import ROOT, pins
+from pins import NUMPY1, ROOT, pins
 from stamped import StampedVenv, digest_of, say
 
 from interfaces import build_interfaces, rewrite_cmake_paths
@@ -49,17 +49,18 @@ def make_venv(sections):
     if not venv.read_stamp('package'):
         require_packages(build_messages=True)
     venv.create()
-    numpy1 = bool(distribution) and numpy_of(venv).startswith('1.')
+    is_numpy1 = bool(distribution) and numpy_of(venv).startswith('1.')
+    numpy1 = [NUMPY1] if is_numpy1 else []
     prefixes = os.environ.get('AMENT_PREFIX_PATH', '').split(os.pathsep) if distribution else []
     if not distribution:
         basis = pins(['ros', 'run', 'hdf5', 'build'])
         if venv.install('ros', basis):
             rewrite_cmake_paths(venv)
     else:
-        basis = pins(['run', 'hdf5', 'build'], numpy1)
+        basis = pins(['run', 'hdf5', 'build'] + numpy1)
         venv.install('run', basis)
     for section in sections:
-        venv.install(section, pins([section], numpy1))
+        venv.install(section, pins([section] + numpy1))
     build_interfaces(venv, prefixes, digest_of([distribution] + basis))
     venv.install_package()
     return venv

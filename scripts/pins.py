@@ -5,6 +5,7 @@ import re
 
 ROOT = os.path.dirname(os.path.dirname(os.path.abspath(__file__)))
 REQUIREMENTS = os.path.join(ROOT, 'requirements.txt')
+NUMPY1 = 'run-numpy1'  # section of what stands in for [run] beside a NumPy 1
 
 
 def read_rows(path=REQUIREMENTS):
@@ -21,8 +22,8 @@ def read_rows(path=REQUIREMENTS):
     return rows
 
 
-def pins(sections, numpy1=False):
-    """Return the requirements of sections; with `numpy1`, [run-numpy1] replaces their like."""
+def pins(sections):
+    """Return the requirements of sections; [run-numpy1] among them replaces its like."""
     rows = read_rows()
     known = {section for section, _, _ in rows}
     for section in sections:
@@ -32,8 +33,8 @@ def pins(sections, numpy1=False):
                     section, ', '.join(sorted(known))
                 )
             )
-    wanted = [row for section, row, _ in rows if section in sections]
-    replacing = [row for section, row, _ in rows if section == 'run-numpy1' and numpy1]
+    wanted = [row for section, row, _ in rows if section in sections and section != NUMPY1]
+    replacing = [row for section, row, _ in rows if section == NUMPY1 and NUMPY1 in sections]
     replaced = {project(row) for row in replacing}
     present = {project(row) for row in wanted}
     return [row for row in wanted if project(row) not in replaced] + [

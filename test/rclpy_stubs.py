@@ -148,6 +148,14 @@ Parameter = collections.namedtuple('Parameter', 'name value')
 PublisherInfo = collections.namedtuple('PublisherInfo', 'topic_type endpoint_gid')
 
 
+class Context:
+    """Of a process that nobody ends."""
+
+    def ok(self):
+        """Return that it goes on."""
+        return True
+
+
 class Node:
     """A node of this process."""
 
@@ -156,7 +164,7 @@ class Node:
         self._parameter_overrides = {each.name: each for each in parameter_overrides}
         self._logger, self._clock = Logger(), Clock()
         self.declared, self.timers, self.services = {}, [], []
-        self.context = context
+        self.context = context or Context()
 
     def get_name(self):
         """Return the name without namespace."""

@@ -1,3 +1,5 @@
+import sys
+
 import cv2
 import numpy as np
 import pytest
@@ -72,6 +74,13 @@ def test_timeline_shows_truth_and_belief(tmp_path):
 def test_timeline_of_nothing_is_an_error(tmp_path):
     with pytest.raises(DrawError, match='no estimate'):
         draw_timeline(tmp_path / 'a.png', [], EXPRESSIONS)
+
+
+def test_timeline_without_matplotlib_names_the_cure(tmp_path, monkeypatch):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    rows = [TimelineRow(0.0, HAPPY, True, 0.0)]
+    with pytest.raises(DrawError, match='pip install matplotlib'):
+        draw_timeline(tmp_path / 'a.png', rows, EXPRESSIONS)
 
 
 def test_timeline_that_cannot_be_written_is_an_error(tmp_path):
