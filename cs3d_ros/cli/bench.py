@@ -6,8 +6,8 @@ import platform
 import numpy as np
 
 from cs3d_ros import Cs3dError
+from cs3d_ros.cli.engines import add_engine_options, tell
 from cs3d_ros.inference import open_engine
-from cs3d_ros.inference.bundle import import_runtime
 from cs3d_ros.inference.engine import DEFAULT_THREADS
 from cs3d_ros.inference.machines import HERE, MACHINES, machine_name
 from cs3d_ros.inference.peaks import measure_here
@@ -56,6 +56,7 @@ def add(commands) -> None:
         help='predict from published peaks what it takes at best on these: {}; {} is this '
         'processor, whose peaks are measured'.format(', '.join(MACHINES), HERE),
     )
+    add_engine_options(parser)
     parser.set_defaults(action=_bench)
 
 
@@ -63,12 +64,14 @@ def _bench(args):
     for name in ('seconds', 'threads'):
         if not 0 < getattr(args, name) < float('inf'):
             raise Cs3dError('--{} must be above 0, got {}'.format(name, getattr(args, name)))
-    engine = open_engine(args.bundle, args.threads)
+    engine = open_engine(
+        args.bundle, args.threads, args.backend, args.precision, args.engine_cache, tell
+    )
     if args.roofline:
         counted_operators(engine.bundle)  # says what is missing before time is spent
     run = repeated(engine)
     print(_described(engine.bundle))
-    print(_machine(args.threads))
+    print(_machine(engine, args.threads))
     timing = time_runs(run, args.seconds)
     print(
         'measured here: {:.2f} ms, median of {} runs; mean {:.2f}, 90 % of them {:.2f} to {:.2f}, '
@@ -101,13 +104,13 @@ def _described(bundle):
     )
 
 
-def _machine(threads):
-    return '{}, {} cores; Python {}, NumPy {}, ONNX Runtime {}, {} thread{}'.format(
+def _machine(engine, threads):
+    return '{}, {} cores; Python {}, NumPy {}; {}, {} thread{}'.format(
         machine_name(),
         os.cpu_count(),
         platform.python_version(),
         np.__version__,
-        import_runtime().__version__,
+        engine.reason,
         threads,
         's' * (threads > 1),
     )
