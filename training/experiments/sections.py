@@ -247,7 +247,9 @@ def sensitivity(result: dict, pictures: Path) -> str:
     figures.draw_sensitivity(pictures / 'sensitivity.png', result)
     broken = [cell for cell in result['cells'] if cell.get('failed')]
     lines = [
-        '`{}`, one seed.\n'.format(result['network']),
+        '`{}`, one seed; accuracy in all conditions, %.{}\n'.format(
+            result['network'], _chance_of(result['cells'])
+        ),
         '![Accuracy over theta and beta]({}/sensitivity.png)\n'.format(pictures.name),
     ]
     rows = [
@@ -265,6 +267,15 @@ def sensitivity(result: dict, pictures: Path) -> str:
     lines += ['Signs of failure that training itself named:\n'] * bool(signs)
     lines += ['- {}'.format(sign) for sign in signs]
     return '\n'.join(lines)
+
+
+def _chance_of(cells):
+    trials = max((cell['trials'] for cell in cells if 'trials' in cell), default=0)
+    if not trials:
+        return ''
+    return ' Of {:,} answers: 95 % intervals are at most ± {:.1f} points.'.format(
+        trials, 100 * 1.96 * 0.5 / trials**0.5
+    )
 
 
 def _sensitivity_cell(cell):
