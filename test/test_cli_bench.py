@@ -23,6 +23,11 @@ def test_bench_measures_any_bundle(tmp_path, capsys, write):
     assert measured.startswith('measured here: ') and ' ms, median of ' in measured
 
 
+def test_without_a_bundle_the_shipped_one_is_measured(capsys):
+    assert main(['bench'] + SHORT) == 0
+    assert capsys.readouterr().out.startswith('cs3d.onnx: a clip of 16 frames')
+
+
 @pytest.mark.parametrize('path, reads', [(SHIPPED_BUNDLE, '16 frames'), (STREAM, 'a frame')])
 def test_bench_predicts_for_every_machine(capsys, path, reads):
     assert main(['bench', path, '--roofline'] + list(MACHINES) + SHORT) == 0

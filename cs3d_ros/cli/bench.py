@@ -7,7 +7,7 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.cli.engines import add_engine_options, tell
-from cs3d_ros.inference import open_engine
+from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.inference.engine import DEFAULT_THREADS
 from cs3d_ros.inference.machines import HERE, MACHINES, machine_name
 from cs3d_ros.inference.peaks import measure_here
@@ -27,7 +27,13 @@ def add(commands) -> None:
         help='time and energy of a bundle on this machine, or predicted for another',
         description='Measure a bundle on frames as sparse as event frames, run back to back.',
     )
-    parser.add_argument('bundle', metavar='BUNDLE')
+    parser.add_argument(
+        'bundle',
+        nargs='?',
+        default=SHIPPED_BUNDLE,
+        metavar='BUNDLE',
+        help='ONNX file; the one that the package ships by default',
+    )
     parser.add_argument(
         '--seconds',
         type=float,
