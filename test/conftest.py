@@ -3,6 +3,7 @@
 import os
 import pathlib
 import random
+import signal
 import socket
 import sys
 import tempfile
@@ -45,6 +46,8 @@ def isolate():
     os.environ['ROS_LOG_DIR'] = tempfile.mkdtemp(prefix='cs3d-ros-log-')
     os.environ.setdefault('MPLBACKEND', 'Agg')
     sys.modules['tensorrt'] = None  # no test takes the GPU that happens to be there
+    # shells start what runs in their background deaf to Ctrl-C, and children inherit that
+    signal.signal(signal.SIGINT, signal.default_int_handler)
     return holder
 
 

@@ -43,14 +43,14 @@ class Place:
     """A folder with a bundle, in which processes build its engine."""
 
     def __init__(self, folder):
-        self.folder = folder
+        self.folder, self.started = folder, []
         write_tiny_stream(folder / 'stream.onnx')
         self.environment = dict(
             os.environ, PYTHONPATH=os.pathsep.join(map(str, (ROOT, HERE))), PYTHONUNBUFFERED='1'
         )
 
     def start(self, particular=''):
-        return subprocess.Popen(
+        process = subprocess.Popen(
             [sys.executable, '-c', CHILD, particular],
             cwd=str(self.folder),
             env=self.environment,
@@ -58,6 +58,14 @@ class Place:
             stderr=subprocess.PIPE,
             universal_newlines=True,
         )
+        self.started.append(process)
+        return process
+
+    def end(self):
+        for process in self.started:
+            if process.poll() is None:
+                process.kill()
+                process.communicate()
 
     def build(self, particular=''):
         """Return exit status and what was said of a process that ends by itself."""
@@ -82,7 +90,9 @@ class Place:
 
 @pytest.fixture
 def place(tmp_path):
-    return Place(tmp_path)
+    place = Place(tmp_path)
+    yield place
+    place.end()
 
 
 def assert_whole(place):

@@ -144,20 +144,32 @@ def test_command_that_is_not_there_is_one_clear_error(tree, capsys):
     assert '/no/such/command cannot be run' in capsys.readouterr().err
 
 
-def started(tree, *words):
-    environment = dict(os.environ, PYTHONPATH=str(ROOT))
-    return subprocess.Popen(
-        [sys.executable, '-m', 'cs3d_ros.cli', 'power', '--root', tree] + list(words),
-        env=environment,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        universal_newlines=True,
-        start_new_session=True,
-    )
+@pytest.fixture
+def start(tree):
+    """Return a function that starts the command in a session of its own."""
+    processes = []
+
+    def start(*words):
+        process = subprocess.Popen(
+            [sys.executable, '-m', 'cs3d_ros.cli', 'power', '--root', tree] + list(words),
+            env=dict(os.environ, PYTHONPATH=str(ROOT)),
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            universal_newlines=True,
+            start_new_session=True,
+        )
+        processes.append(process)
+        return process
+
+    yield start
+    for process in processes:
+        if process.poll() is None:
+            os.killpg(process.pid, signal.SIGKILL)
+            process.communicate()
 
 
-def test_interrupt_ends_the_watts_with_their_sum(tree):
-    process = started(tree)
+def test_interrupt_ends_the_watts_with_their_sum(start):
+    process = start()
     for _ in range(2):  # the head, a second
         process.stdout.readline()
     os.killpg(process.pid, signal.SIGINT)
@@ -166,8 +178,8 @@ def test_interrupt_ends_the_watts_with_their_sum(tree):
     assert ' J, 4.200 W' in out.splitlines()[-1]
 
 
-def test_interrupt_is_for_the_command_and_its_joules_are_told(tree):
-    process = started(tree, '--', 'sh', '-c', 'echo up; exec sleep 60')
+def test_interrupt_is_for_the_command_and_its_joules_are_told(start):
+    process = start('--', 'sh', '-c', 'echo up; exec sleep 60')
     assert process.stdout.readline() == 'up\n'
     os.killpg(process.pid, signal.SIGINT)
     _, err = process.communicate(timeout=60)
