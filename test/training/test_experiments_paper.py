@@ -191,7 +191,7 @@ def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
     study = Paper([hard], tmp_path, TINY._replace(epochs=4), say=lambda line: None)
     result = study.sensitivity((0.25,), (4.0, 8.0), share=0.25)
     assert [cell['beta'] for cell in result['cells']] == [4.0, 8.0]
-    assert all(0 <= cell['accuracy'] <= 1 for cell in result['cells'])
+    assert all(0 <= cell['mean_recall'] <= 1 for cell in result['cells'])
     kept = json.loads(
         (tmp_path / 'runs/sensitivity/theta_0_25_beta_8/seed-1/run.json').read_text()
     )

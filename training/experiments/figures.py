@@ -115,7 +115,7 @@ def save(figure, path: Path) -> None:
 
 
 def draw_sensitivity(path: Path, result: dict) -> None:
-    """Write the heat map of accuracy over theta and beta; crosses are trainings that broke off."""
+    """Write the heat map of mean recall; crosses are trainings that broke off."""
     thetas, betas = result['thetas'], result['betas']
     grid = np.full((len(thetas), len(betas)), np.nan)
     size = 1.6 + 0.9 * len(betas), 1.4 + 0.7 * len(thetas)
@@ -126,7 +126,7 @@ def draw_sensitivity(path: Path, result: dict) -> None:
         if cell.get('failed'):
             axes.text(column, row, '×', ha='center', va='center', color='black', fontsize=16)
         else:
-            grid[row, column] = 100 * cell['accuracy']
+            grid[row, column] = 100 * cell['mean_recall']
     image = axes.imshow(grid, origin='lower', aspect='auto', cmap='viridis')
     middle = (np.nanmin(grid) + np.nanmax(grid)) / 2 if np.isfinite(grid).any() else 0
     for (row, column), value in np.ndenumerate(grid):
@@ -137,7 +137,7 @@ def draw_sensitivity(path: Path, result: dict) -> None:
     axes.set_yticks(range(len(thetas)), ['{:g}'.format(theta) for theta in thetas])
     axes.set_xlabel('β, steepness of the surrogate gradient')
     axes.set_ylabel('θ, threshold')
-    figure.colorbar(image, label='accuracy, %')
+    figure.colorbar(image, label='mean recall, %')
     save(figure, path)
 
 

@@ -247,10 +247,9 @@ def sensitivity(result: dict, pictures: Path) -> str:
     figures.draw_sensitivity(pictures / 'sensitivity.png', result)
     broken = [cell for cell in result['cells'] if cell.get('failed')]
     lines = [
-        '`{}`, one seed; accuracy in all conditions, %.{}\n'.format(
-            result['network'], _chance_of(result['cells'])
-        ),
-        '![Accuracy over theta and beta]({}/sensitivity.png)\n'.format(pictures.name),
+        '`{}`, one seed; mean recall of seven expressions in all conditions, %. Guessing reaches '
+        '14.3.\n'.format(result['network']),
+        '![Mean recall over theta and beta]({}/sensitivity.png)\n'.format(pictures.name),
     ]
     rows = [
         ['θ \\ β'] + ['{:g}'.format(beta) for beta in result['betas']],
@@ -269,19 +268,10 @@ def sensitivity(result: dict, pictures: Path) -> str:
     return '\n'.join(lines)
 
 
-def _chance_of(cells):
-    trials = max((cell['trials'] for cell in cells if 'trials' in cell), default=0)
-    if not trials:
-        return ''
-    return ' Of {:,} answers: 95 % intervals are at most ± {:.1f} points.'.format(
-        trials, 100 * 1.96 * 0.5 / trials**0.5
-    )
-
-
 def _sensitivity_cell(cell):
     if cell is None:
         return 'not run'
-    return 'broke off' if cell.get('failed') else '{:.1f}'.format(100 * cell['accuracy'])
+    return 'broke off' if cell.get('failed') else '{:.1f}'.format(100 * cell['mean_recall'])
 
 
 def light(result: dict, pictures: Path) -> str:
