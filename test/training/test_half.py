@@ -58,7 +58,8 @@ def test_answers_differ_by_little_but_differ(pair):
 def test_bundle_is_read_as_before_and_says_what_it_is(pair):
     before, after = (read_bundle(str(path)) for path in pair)
     assert after.training.pop('fp16').startswith('converted; ')
-    assert after._replace(path=before.path) == before
+    others = tuple(operator for operator in after.operators if operator.kind != 'Cast')
+    assert after._replace(path=before.path, operators=others) == before
     assert pair[1].stat().st_size < pair[0].stat().st_size
 
 
