@@ -1,6 +1,8 @@
-"""Trees of sysfs files as machines have them, in a folder of the test."""
+"""Trees of sysfs files as machines have them, in a folder of the test; a meter without any."""
 
 import builtins
+
+from cs3d_ros.power import PowerSource
 
 JETPACK4 = 'sys/bus/i2c/drivers/ina3221x/6-0040/iio:device0'
 JETPACK6 = 'sys/bus/i2c/drivers/ina3221/1-0040/hwmon/hwmon3'
@@ -14,6 +16,19 @@ class Clock:
 
     def __call__(self):
         return self.now_s
+
+
+class BusyMeter(PowerSource):
+    """Draws 10 W, and 30 W while a run is under way."""
+
+    name = 'fake'
+
+    def __init__(self):
+        super().__init__(('board',))
+        self.is_busy = False
+
+    def read(self, now_s):
+        return {'board': 30.0 if self.is_busy else 10.0}
 
 
 def write(folder, **files):

@@ -5,14 +5,13 @@ import os
 import time
 
 import pytest
-from power_trees import nano_tree, orin_nano_tree, write
+from power_trees import BusyMeter, nano_tree, orin_nano_tree, write
 
 from cs3d_ros.power import (
     Conditions,
     Idle,
     PowerError,
     PowerMeter,
-    PowerSource,
     PowerWindow,
     default_path,
     find_sources,
@@ -39,19 +38,6 @@ def nano_conditions(root):
     return write(
         policy, scaling_governor='schedutil', scaling_min_freq=102000, scaling_max_freq=1479000
     )
-
-
-class Meter(PowerSource):
-    """Draws 10 W, and 30 W while a run is under way."""
-
-    name = 'fake'
-
-    def __init__(self):
-        super().__init__(('board',))
-        self.is_busy = False
-
-    def read(self, now_s):
-        return {'board': 30.0 if self.is_busy else 10.0}
 
 
 # Conditions.
@@ -205,7 +191,7 @@ def test_machine_without_a_meter_is_refused_with_the_cure(tmp_path):
 
 
 def test_joules_of_a_run_are_what_it_adds_to_idling():
-    source = Meter()
+    source = BusyMeter()
 
     def run():
         source.is_busy = True

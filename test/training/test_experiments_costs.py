@@ -6,24 +6,12 @@ pytest.importorskip('torch')
 pytest.importorskip('onnx')
 
 from inference.tiny_onnx import write_tiny_bundle
+from power.power_trees import BusyMeter
 
 from cs3d_ros.power import PowerSource
 from training.experiments.costs import Counters, footprint, measure, time_together
 from training.experiments.session import Session
 from training.models import build
-
-
-class Meter(PowerSource):
-    """Draws 10 W, and 30 W while a run is under way."""
-
-    name = 'fake'
-
-    def __init__(self):
-        super().__init__(('board',))
-        self.is_busy = False
-
-    def read(self, now_s):
-        return {'board': 30.0 if self.is_busy else 10.0}
 
 
 def test_times_of_a_common_run_are_those_of_the_callables():
@@ -35,7 +23,7 @@ def test_times_of_a_common_run_are_those_of_the_callables():
 
 
 def test_joules_are_what_a_run_adds_to_idling():
-    meter = Meter()
+    meter = BusyMeter()
 
     def run():
         meter.is_busy = True

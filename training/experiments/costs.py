@@ -15,12 +15,11 @@ import torch
 
 from cs3d_ros import power
 from cs3d_ros.inference.machines import machine_name
-from cs3d_ros.inference.timing import event_like
+from cs3d_ros.inference.timing import WARM_UP, event_like
 from training.experiments.session import THREADS, Session
 from training.models.network import channels_last
 
 ROUNDS = 30
-WARM_UP = 3
 ENERGY_S = 30.0  # of each measurement: counters are read 20 times a second
 NOT_MEASURABLE = 'not measurable here'
 
