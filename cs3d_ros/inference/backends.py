@@ -19,7 +19,6 @@ from cs3d_ros.inference.engine import (
     EngineError,
     OnnxRuntimeEngine,
 )
-from cs3d_ros.inference.estimator import scaled
 from cs3d_ros.inference.plans import (
     Key,
     PlanError,
@@ -33,6 +32,7 @@ from cs3d_ros.inference.plans import (
 from cs3d_ros.inference.tensorrt_api import TensorRt
 from cs3d_ros.inference.tensorrt_build import PRECISIONS, build_plan
 from cs3d_ros.inference.tensorrt_engine import TensorRtEngine
+from cs3d_ros.inference.timing import event_like
 
 BACKENDS = ('auto', 'tensorrt', 'onnxruntime')
 # Differences of probabilities to ONNX Runtime that an engine may have, see `difference`. Rounding
@@ -40,7 +40,8 @@ BACKENDS = ('auto', 'tensorrt', 'onnxruntime')
 # are wrong by a tenth one of 0.08 and more.
 TOLERANCES = {'fp32': 1e-3, 'fp16': 0.02, 'int8': 0.05}
 PROVING_RUNS = {'clip': 7, 'stream': 40}
-EVENTS_PER_CELL = 0.4  # of the frames; networks with a threshold jump least where much goes on
+# Of the frames: networks with a threshold jump least where much goes on.
+PROVING_EVENTS_PER_CELL = 0.4
 
 
 def open_engine(
@@ -192,13 +193,10 @@ def difference(engine: Engine, other: Engine) -> float:
     The median over the runs, of the class that differs most: a soft spiking neuron with a
     threshold above 0 jumps there, and now and then rounding tips one over.
     """
-    rng = np.random.default_rng(0)
     bundle = engine.bundle
     found, state, other_state = [], (), ()
-    for _ in range(PROVING_RUNS[bundle.kind]):
-        counts = rng.poisson(EVENTS_PER_CELL, bundle.input_shape)
-        levels = 128 + bundle.step * counts * rng.choice([-1, 1], bundle.input_shape)
-        frames = scaled(np.clip(levels, 0, 255).astype(np.uint8))
+    for seed in range(PROVING_RUNS[bundle.kind]):
+        frames = event_like(bundle.input_shape, seed, PROVING_EVENTS_PER_CELL)
         answer, state = engine.run(frames, state)
         expected, other_state = other.run(frames, other_state)
         found.append(float(np.abs(answer - expected).max()))

@@ -22,10 +22,10 @@ class Timing(NamedTuple):
     worst_s: float
 
 
-def event_like(shape, seed: int = 0) -> np.ndarray:
+def event_like(shape, seed: int = 0, events_per_cell: float = EVENTS_PER_CELL) -> np.ndarray:
     """Return (frame - 128) / 128 float32 of random events, as sparse as event frames are."""
     rng = np.random.default_rng(seed)
-    counts = rng.poisson(EVENTS_PER_CELL, shape) * rng.choice([-1, 1], shape)
+    counts = rng.poisson(events_per_cell, shape) * rng.choice([-1, 1], shape)
     return (np.clip(128 + STEP * counts, 0, 255) - 128).astype(np.float32) / 128
 
 
