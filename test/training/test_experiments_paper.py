@@ -1,4 +1,5 @@
 import json
+from dataclasses import replace
 
 import numpy as np
 import pytest
@@ -15,7 +16,7 @@ from training.data.clips import DataError
 from training.experiments import campaign, paper
 from training.experiments.__main__ import main
 from training.experiments.ablate import Ablation
-from training.experiments.campaign import Run, finish, training_of
+from training.experiments.campaign import Run, finish, opened_once, training_of
 from training.experiments.candidates import HARD, FromBaseline, score
 from training.experiments.examine import Examiner
 from training.experiments.folds import parts_of, split_of
@@ -166,8 +167,8 @@ def test_every_network_learns_at_the_rate_that_suits_it(hard, tmp_path, monkeypa
     scores = {3e-4: 0.3, 1e-3: 0.5, 3e-3: None}  # the highest breaks off
     real = paper.finish
 
-    def tried(run, out, say):
-        found = real(run, out, say)
+    def tried(run, *others):
+        found = real(run, *others)
         if run.name.startswith('ladder'):
             return found
         score = scores[run.training.learning_rate]
@@ -199,6 +200,26 @@ def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
     assert kept['network_settings']['beta'] == 8.0
 
 
+def test_only_sets_that_were_cut_stay_open(monkeypatch):
+    monkeypatch.setattr(campaign, 'data_of', lambda *asked: object())
+    opened, settings = opened_once(), training_of(TINY, 'cs3d', 1)
+    cut = replace(settings, cuts='cuts')
+    kept = opened(['set'], 'val', cut, 48)
+    others = replace(cut, seed=2, learning_rate=0.1, batch=4)
+    assert opened(['set'], 'val', others, 48) is kept
+    assert opened(['set'], 'val', settings, 48) is not opened(['set'], 'val', settings, 48)
+    for folders, split, settings, size in (
+        (['other'], 'val', cut, 48),
+        (['set'], 'test', cut, 48),
+        (['set'], 'val', replace(cut, doubt_weight=0.5), 48),
+        (['set'], 'val', replace(cut, learns='sequences'), 48),
+        (['set'], 'val', replace(cut, cuts='others'), 48),
+        (['set'], 'val', replace(cut, frame_step=16), 48),
+        (['set'], 'val', cut, 64),
+    ):
+        assert opened(folders, split, settings, size) is not kept
+
+
 def test_cross_tests_both_ways(source, tmp_path):
     other = write_set(tmp_path / 'more', seed=1, suffix='b')
     line = ['cross', str(source), str(other), '--out', str(tmp_path / 'out'), *SCALE]
@@ -215,7 +236,9 @@ def test_cross_tests_both_ways(source, tmp_path):
 
 
 def test_folds_test_every_person_once(source, tmp_path):
-    main(['folds', str(source), '--out', str(tmp_path), '--folds', '3', *SCALE])
+    line = ['folds', str(source), '--out', str(tmp_path), '--folds', '3', *SCALE]
+    main([*line, '--variations', '2', '--workers', '1'])
+    assert len(list((tmp_path / 'cuts').iterdir())) == 3
     result = json.loads((tmp_path / 'folds.json').read_text())
     tested = [name for fold in result['folds'] for name in fold['identities']]
     assert sorted(tested) == sorted(set(tested))
@@ -261,8 +284,8 @@ def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path):
             ('coarse', {}, {'frame_step': 64}),
         )
     ]
-    ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
-    result = ablation.run(variants, clips=10, workers=1, variations=2)
+    ablation = Ablation(hard, tmp_path, TINY._replace(variations=2), say=lambda line: None)
+    result = ablation.run(variants, clips=10, workers=1)
     assert [len(row['runs']) for row in result['rows']] == [1, 1, 1]
     assert not any('failed' in row['runs'][0] for row in result['rows'])
     folders = sorted((tmp_path / 'cuts').iterdir())

@@ -50,15 +50,15 @@ def cross(options):
     sets = {folder.name: folder for folder in (options.a, options.b)}
     if len(sets) < 2:
         raise Cs3dError('A and B must have different names, both are {!r}'.format(options.a.name))
-    numbers = options.variations, options.workers
-    train_and_test(sets, options.out, scale_of(options), *numbers, say)
+    train_and_test(sets, options.out, scale_of(options), options.workers, say)
 
 
 def folds(options):
     """Test every person of a small corpus once."""
     from training.experiments.folds import cross_validate
 
-    cross_validate(options.data, options.out, scale_of(options), options.folds, say)
+    scale = scale_of(options)
+    cross_validate(options.data, options.out, scale, options.folds, options.workers, say)
 
 
 def ablate(options):
@@ -79,7 +79,7 @@ def ablate(options):
             )
         variants = [known[name] for name in options.variants]
     ablation = Ablation(options.data, options.out, scale_of(options), options.videos, say)
-    ablation.run(variants, options.clips, options.workers, options.variations)
+    ablation.run(variants, options.clips, options.workers)
 
 
 def watch(options):
@@ -108,7 +108,7 @@ def _seeds(text):
 
 def _add_scale(parser):
     s = Scale()
-    parser.set_defaults(cuts=s.cuts)
+    parser.set_defaults(cuts=s.cuts, variations=s.variations)
     group = parser.add_argument_group('scale', 'the same for all trainings')
     group.add_argument('--width', type=float, default=s.width, help='of all networks')
     group.add_argument('--size', type=int, default=s.size, help='of their frames, px')
@@ -176,6 +176,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('data', type=Path, nargs='+')
     c.add_argument('--out', type=Path, required=True)
     c.add_argument('--folds', type=int, default=5)
+    _add_cutting(c)
     _add_scale(c)
     c.set_defaults(action=folds)
 

@@ -2,7 +2,7 @@
 
 from pathlib import Path
 
-from training.experiments.campaign import Run, cut_once, finish, training_of
+from training.experiments.campaign import Run, cut_once, finish, opened_once, training_of
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
 from training.experiments.examine import Examiner, live
 from training.experiments.grey_camera import plan_of
@@ -34,9 +34,10 @@ class Ablation:
         self.data, self.out, self.scale, self.say = Path(data), Path(out), scale, say
         self._watched = watch_all(videos) if videos else []
         self._strangers = strangers(self.data)
+        self._open = opened_once()
         self._examiner = Examiner([self.data], self.out / 'views', live)
 
-    def run(self, variants, clips: int, workers: int, variations: int = 0) -> dict:
+    def run(self, variants, clips: int, workers: int) -> dict:
         """
         Return the result of the variants, which is also written after each of them.
 
@@ -47,15 +48,11 @@ class Ablation:
             Of the sets from which an ingredient is left out, and of their base.
         workers : int
             Processes that make those sets, and cuts.
-        variations : int
-            Sequences that every training clip is cut into once, by each variant's own settings; 0:
-            examples are cut anew all the time.
         """
         rows = []
         for variant in variants:
             source = self._source(variant, clips, workers)
-            cuts = self._cuts(variant, source, workers, variations) if variations else ''
-            runs = [self._judged(variant, source, cuts, seed) for seed in self.scale.seeds]
+            runs = [self._judged(variant, source, seed, workers) for seed in self.scale.seeds]
             rows.append({'name': variant.name, 'changes': variant.changes, 'runs': runs})
             result = {'rule': RULE, 'rows': rows}
             result = write_result(self.out, 'ablation', result, self.scale.note())
@@ -76,27 +73,22 @@ class Ablation:
         synthesize(plan, folder, clips, local_workers(workers))
         return folder
 
-    def _cuts(self, variant, source, workers, variations) -> str:
-        """Return the folder of a variant's cuts, which variants of like settings share."""
-        network = variant.network[0]
-        training = training_of(self.scale, network, self.scale.seeds[0], variant.training)
-        return cut_once(source, self.out, training, self.scale.size, variations, workers, self.say)
-
     def _network_settings(self, variant):
         network, settings = variant.network
         return self.scale.applied({**(TABLE[SHIPPED][1] if network == 'cs3d' else {}), **settings})
 
-    def _judged(self, variant, source, cuts, seed):
+    def _judged(self, variant, source, seed, workers):
         name = variant.name if variant.trains else BASE
         network = variant.network[0]
         run = Run(
             'ablation/' + folder_name(name),
             network,
             self._network_settings(variant),
-            training_of(self.scale._replace(cuts=cuts), network, seed, variant.training),
+            training_of(self.scale, network, seed, variant.training),
             (source,),
         )
-        trained = finish(run, self.out, self.say)
+        run = cut_once(run, self.scale, self.out, workers, self.say)
+        trained = finish(run, self.out, self.say, self._open)
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
         summary = self._examiner.summary(trained)

@@ -77,29 +77,46 @@ def _share(own, name, scale):
     return max(1, round(share * getattr(scale, name)))
 
 
-def cut_once(source, out: Path, training: TrainSettings, size: int, variations: int, workers, say):
+def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
     """
-    Return the folder of a set's cuts for trainings of these settings; made where it is not there.
+    Return a training that takes its examples from cuts, which are made where they are not there.
 
     Parameters
     ----------
-    source : Path
-        A set.
+    run : Run
+        It learns from one set; trainings whose examples of it look alike share cuts.
+    scale : Scale
+        Without ``variations``, the training is returned as it is.
     out : Path
-        Of the experiment; trainings whose examples look alike share cuts.
-    training : TrainSettings
-    size : int
-        Of a frame, px.
-    variations : int
-        Sequences per training clip.
+        Of the experiment.
     workers : int
         Processes that cut.
     say : callable
     """
-    mark = sha256(json.dumps(deciding(training, size)).encode()).hexdigest()[:12]
-    folder = Path(out) / 'cuts' / '{}-{}'.format(Path(source).name, mark)
-    cut_all(source, folder, training, size, variations, workers, say)
-    return str(folder)
+    if not scale.variations:
+        return run
+    (source,) = map(Path, run.data)
+    marks = deciding(run.training, scale.size), scale.variations, str(source.resolve())
+    mark = sha256(json.dumps(marks).encode()).hexdigest()[:12]
+    folder = Path(out) / 'cuts' / '{}-{}'.format(source.name, mark)
+    cut_all(source, folder, run.training, scale.size, scale.variations, workers, say)
+    return run._replace(training=replace(run.training, cuts=str(folder)))
+
+
+def opened_once():
+    """Return what opens splits as data_of does; of sets that were cut before, each only once."""
+    known = {}
+
+    def opened(folders, split, settings, size):
+        if not settings.cuts:  # such sets may still grow, and hold their events in memory
+            return data_of(folders, split, settings, size)
+        alike = settings.cuts, settings.learns, settings.doubt_weight, deciding(settings, size)
+        key = json.dumps([*map(str, folders), split, *alike])
+        if key not in known:
+            known[key] = data_of(folders, split, settings, size)
+        return known[key]
+
+    return opened
 
 
 def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:

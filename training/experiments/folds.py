@@ -9,7 +9,7 @@ from pathlib import Path
 import numpy as np
 
 from training.data.clips import ClipSet, DataError
-from training.experiments.campaign import finish
+from training.experiments.campaign import cut_once, finish
 from training.experiments.examine import Examiner
 from training.experiments.paper import SHIPPED, entry_of, run_of
 from training.experiments.results import write_result
@@ -37,7 +37,9 @@ def parts_of(identities, count: int, seed: int = 0) -> list:
     return [sorted(map(str, part)) for part in np.array_split(shuffled, count)]
 
 
-def cross_validate(data: list, out: Path, scale, count: int = 5, say=print) -> dict:
+def cross_validate(
+    data: list, out: Path, scale, count: int = 5, workers: int = 1, say=print
+) -> dict:
     """
     Train and test SHIPPED so often that every person is tested once; write ``folds.json``.
 
@@ -50,6 +52,8 @@ def cross_validate(data: list, out: Path, scale, count: int = 5, say=print) -> d
         Its first seed is used.
     count : int
         Folds. In each, one part is tested, the next one chooses, the others are learnt from.
+    workers : int
+        Processes that cut.
     say : callable
     """
     entry = entry_of(SHIPPED)
@@ -67,7 +71,8 @@ def cross_validate(data: list, out: Path, scale, count: int = 5, say=print) -> d
             },
         )
         prefix = 'folds/{}-of-{}'.format(k + 1, count)
-        trained = finish(run_of(entry, [view], scale, scale.seeds[0], prefix), out, say)
+        run = run_of(entry, [view], scale, scale.seeds[0], prefix)
+        trained = finish(cut_once(run, scale, out, workers, say), out, say)
         if trained.failed:
             raise DataError('fold {} broke off: {}'.format(k + 1, trained.failed))
         truth, answers = Examiner([view], view.parent / (view.name + '-test')).expressions(trained)

@@ -8,7 +8,14 @@ import numpy as np
 
 from cs3d_ros.inference.timing import event_like
 from training.data.clips import DataError
-from training.experiments.campaign import Run, cut_once, finish, is_ended, training_of
+from training.experiments.campaign import (
+    Run,
+    cut_once,
+    finish,
+    is_ended,
+    opened_once,
+    training_of,
+)
 from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
 from training.experiments.examine import Examiner, live
 from training.experiments.results import write_result
@@ -92,7 +99,11 @@ class Paper:
 
     def __init__(self, data: list, out: Path, scale: Scale, say=print):
         self.data, self.out, self.scale, self.say = data, Path(out), scale, say
+        self._open = opened_once()
         self._examiner = Examiner(data, self.out / 'views')
+
+    def _finished(self, run):
+        return finish(run, self.out, self.say, self._open)
 
     def ladder(self, names=None) -> dict:
         """
@@ -149,7 +160,7 @@ class Paper:
 
     def _rate(self, entry) -> float:
         """Return the rate after whose short training a network knows validation best."""
-        tried = [finish(run, self.out, self.say) for run in self._rates_tried(entry)]
+        tried = [self._finished(run) for run in self._rates_tried(entry)]
         scores = [-1.0 if t.failed else t.report['validation']['score'] for t in tried]
         return RATES[int(np.argmax(scores))]
 
@@ -163,7 +174,7 @@ class Paper:
         return all(is_ended(self._run(entry, rate, seed), self.out) for seed in self.scale.seeds)
 
     def _judged(self, entry, rate, seed):
-        trained = finish(self._run(entry, rate, seed), self.out, self.say)
+        trained = self._finished(self._run(entry, rate, seed))
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
         return {'seed': seed, **self._examiner.summary(trained)}
@@ -194,7 +205,7 @@ class Paper:
                 settings = {**TABLE[SHIPPED][1], 'theta': theta, 'beta': beta}
                 entry = Entry('theta {:g} beta {:g}'.format(theta, beta), 'cs3d', settings)
                 run = run_of(entry, self.data, scale, scale.seeds[0], 'sensitivity')
-                trained = finish(run, self.out, self.say)
+                trained = self._finished(run)
                 cells.append({'theta': theta, 'beta': beta, **self._cell(trained)})
                 result = {'network': SHIPPED, 'thetas': thetas, 'betas': betas, 'cells': cells}
                 result = write_result(self.out, 'sensitivity', result, scale.note())
@@ -227,7 +238,7 @@ class Paper:
                 if grey
                 else self._run(entry, self._rate(entry), seed)
             )
-            trained = finish(run, self.out, self.say)
+            trained = self._finished(run)
             by_kind = {'events': {} if trained.failed else examiner.summary(trained)['conditions']}
             if grey:
                 by_kind['grey'] = grey.judge(entry, seed)
@@ -281,7 +292,7 @@ def _written(network, folder, name) -> dict:
     return paths
 
 
-def cross(sets: dict, out: Path, scale: Scale, variations=0, workers=1, say=print) -> dict:
+def cross(sets: dict, out: Path, scale: Scale, workers: int = 1, say=print) -> dict:
     """
     Train SHIPPED on each set, test it on every one; write ``cross.json``.
 
@@ -291,8 +302,6 @@ def cross(sets: dict, out: Path, scale: Scale, variations=0, workers=1, say=prin
         Folders by the name that the table gives them.
     out : Path
     scale : Scale
-    variations : int
-        Sequences that every training clip is cut into once; 0: examples are cut anew all the time.
     workers : int
         Processes that cut.
     say : callable
@@ -304,13 +313,9 @@ def cross(sets: dict, out: Path, scale: Scale, variations=0, workers=1, say=prin
     }
     pairs = []
     for name, folder in sets.items():
-        own = scale
-        if variations:
-            training = training_of(scale, entry.network, scale.seeds[0])
-            cuts = cut_once(folder, out, training, scale.size, variations, workers, say)
-            own = scale._replace(cuts=cuts)
+        prefix = 'cross/' + folder_name(name)
         runs = [
-            run_of(entry, [folder], own, seed, 'cross/' + folder_name(name))
+            cut_once(run_of(entry, [folder], scale, seed, prefix), scale, out, workers, say)
             for seed in scale.seeds
         ]
         trained = [finish(run, out, say) for run in runs]
@@ -330,5 +335,5 @@ def cross(sets: dict, out: Path, scale: Scale, variations=0, workers=1, say=prin
                 }
             )
             result = {'network': SHIPPED, 'pairs': pairs}
-            result = write_result(out, 'cross', result, own.note())
+            result = write_result(out, 'cross', result, scale.note())
     return result

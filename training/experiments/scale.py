@@ -17,6 +17,7 @@ class Scale(NamedTuple):
     loaders: int = 1
     precision: str = 'bf16'
     cuts: str = ''  # folder of training.cut; empty: examples are cut anew all the time
+    variations: int = 0  # sequences that an experiment itself cuts a training clip into once; or 0
 
     def applied(self, settings: dict) -> dict:
         """Return settings of a network, made as wide and its frames as large as all others'."""
@@ -31,7 +32,8 @@ class Scale(NamedTuple):
     def note(self) -> str:
         """Return the scale in words, for the document."""
         limit = ', at most {:g} minutes each'.format(self.minutes) if self.minutes else ''
-        kept = ', out of sequences that were cut once' if self.cuts else ''
+        is_cut = self.cuts or self.variations
+        kept = ', out of sequences that were cut once' if is_cut else ''
         return (
             'widths × {:g}, frames of {} px, seeds {}, {} epochs of {:,} windows in batches of '
             '{}{}{}'

@@ -116,13 +116,17 @@ class SpaceConv(nn.Conv2d):
 
 
 class PointConv(nn.Conv2d):
-    """1x1x1 convolution that mixes channels, on the view (N*T, C, H, W)."""
+    """1x1x1 convolution that mixes channels: a linear layer over them.
+
+    As such it hands on ``channels_last_3d`` memory whatever it was given. A convolution of one
+    channel, which lies in memory both ways, would choose the other one for all that follows.
+    """
 
     def __init__(self, channels: int, out: int):
         super().__init__(channels, out, 1)
 
     def forward(self, x):
-        return batch_to_frames(super().forward(frames_to_batch(x)), x.shape[2])
+        return F.linear(x.movedim(1, -1), self.weight.flatten(1), self.bias).movedim(-1, 1)
 
 
 class Norm(nn.BatchNorm2d):
@@ -204,7 +208,7 @@ class Attention(nn.Module):
         hidden = max(4, channels // self.REDUCTION)
         self.squeeze = nn.Conv2d(channels, hidden, (3, 1), padding=(1, 0))
         self.excite = nn.Conv2d(hidden, channels, 1)
-        # One 2 -> 1 convolution written as two of 1 -> 1, so that no graph needs a transpose.
+        # One 2 -> 1 convolution kept as two of 1 -> 1, so that no graph needs a transpose.
         self.place_mean = nn.Conv2d(1, 1, 7, padding=3)
         self.place_max = nn.Conv2d(1, 1, 7, padding=3, bias=False)
 
@@ -224,9 +228,10 @@ class Attention(nn.Module):
         n, _, t, h, w = x.shape
         x = x.permute(0, 2, 3, 4, 1)  # (N, T, H, W, C), as channels_last_3d lies in memory
         y = x * time_weight.permute(0, 2, 1).unflatten(2, (1, 1, -1))
-        place = self.place_mean(y.mean(4).reshape(n * t, 1, h, w)) + self.place_max(
-            y.amax(4).reshape(n * t, 1, h, w)
-        )
+        seen = torch.stack([y.mean(4), y.amax(4)], 4).flatten(0, 1).permute(0, 3, 1, 2)
+        # together, as the gradient of one channel takes torch four times as long as that of two
+        weight = torch.cat([self.place_mean.weight, self.place_max.weight], 1)
+        place = F.conv2d(seen, weight, self.place_mean.bias, padding=self.place_mean.padding)
         y = y * torch.sigmoid(place).reshape(n, t, h, w, 1) + x
         return y.permute(0, 4, 1, 2, 3)
 

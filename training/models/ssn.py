@@ -22,7 +22,8 @@ class SoftSpike(torch.autograd.Function):
     def forward(ctx, x, theta, beta):
         ctx.save_for_backward(x, theta if torch.is_tensor(theta) else None)
         ctx.theta, ctx.beta = theta, beta
-        return x.masked_fill(x <= theta, 0.0)  # NaN passes, so that it is noticed
+        # NaN passes, so that it is noticed; masked_fill would not keep the order of memory
+        return torch.where(x <= theta, 0.0, x)
 
     @staticmethod
     def backward(ctx, gradient):
