@@ -99,7 +99,7 @@ def _run(meter, command, root: str, path: str) -> int:
     # Ctrl-C is for the command, which gets it from the terminal; then its joules are told.
     before = signal.signal(signal.SIGINT, lambda *_: None)
     try:
-        status, window = measure_while(lambda: subprocess.call(command), meter)
+        status, window = measure_while(lambda: _call(command), meter)
     except OSError as error:
         raise Cs3dError('{} cannot be run: {}'.format(command[0], error)) from error
     finally:
@@ -110,6 +110,26 @@ def _run(meter, command, root: str, path: str) -> int:
         _say(_sum(meter, window.seconds, window.energy_j))
         _say(_above_idle(meter, window, root, path))
     return status if status >= 0 else 128 - status  # as shells tell a signal
+
+
+def _call(command) -> int:
+    """Return the status of a command, which is told of a SIGTERM in our place."""
+    started, asked = [], []
+
+    def pass_on(number, _):
+        asked.append(number)
+        for process in started:
+            process.send_signal(number)
+
+    before = signal.signal(signal.SIGTERM, pass_on)
+    try:
+        with subprocess.Popen(command) as process:
+            started.append(process)
+            for number in asked[:1]:  # it came while the command was about to start
+                process.send_signal(number)
+            return process.wait()
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _sum(meter, took_s: float, energy_j: float) -> str:

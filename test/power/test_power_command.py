@@ -185,3 +185,14 @@ def test_interrupt_is_for_the_command_and_its_joules_are_told(start):
     _, err = process.communicate(timeout=60)
     assert process.returncode == 130
     assert '4.200 W on average by ina3221/POM_5V_IN' in err
+
+
+def test_end_that_is_asked_of_it_is_passed_on_to_the_command(start):
+    process = start(
+        '--', 'sh', '-c', 'trap "echo told; exit 7" TERM; echo up; while :; do :; done'
+    )
+    assert process.stdout.readline() == 'up\n'
+    process.terminate()
+    out, err = process.communicate(timeout=60)
+    assert (process.returncode, out) == (7, 'told\n')
+    assert '4.200 W on average by ina3221/POM_5V_IN' in err
