@@ -238,10 +238,18 @@ def calibrated(network, report: dict, name: str, sequences, int8: bool):
 
 
 def export(
-    checkpoint: Path, output: Path, folders=(), int8: bool = False, unproven=(), real: str = ''
+    checkpoint: Path,
+    output: Path,
+    folders=(),
+    int8: bool = False,
+    unproven=(),
+    real: str = '',
+    cut=validation_sequences,
 ):
     """
     Write the bundle of a checkpoint, and its card.
+
+    ``cut`` returns whole validation clips of ``folders``; another one may keep them.
 
     Raises
     ------
@@ -260,7 +268,7 @@ def export(
     report, network, output = state['report'], network_of(state), Path(output)
     temperature, settling, found, sequences = report['temperature'], EmotionSettings(), None, []
     if folders:
-        sequences = validation_sequences(folders, report['training'], network.settings.size)
+        sequences = cut(folders, report['training'], network.settings.size)
         temperature, settling, found = calibrated(network, report, output.stem, sequences, int8)
     metadata = metadata_of(network, report, output.stem, settling, found, unproven)
     frames = [sequence.frames for sequence in sequences] if int8 else ()

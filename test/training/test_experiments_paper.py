@@ -13,7 +13,7 @@ from fabricated import write_set
 
 from training.checkpoints import DivergedError, TrainingError
 from training.data.clips import DataError
-from training.experiments import campaign, paper
+from training.experiments import campaign, examine, paper
 from training.experiments.__main__ import main
 from training.experiments.ablate import Ablation
 from training.experiments.campaign import Run, finish, opened_once, training_of
@@ -275,7 +275,11 @@ def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
     ]
 
 
-def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path):
+def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path, monkeypatch):
+    cut, real = [], examine.validation_sequences
+    monkeypatch.setattr(
+        examine, 'validation_sequences', lambda *asked: cut.append(asked) or real(*asked)
+    )
     variants = [
         Variant(name, ('cs3d', settings), {'sequence_frames': 24, **training})
         for name, settings, training in (
@@ -295,6 +299,7 @@ def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path):
         for folder in folders
     }
     assert steps == {32, 64}
+    assert len(cut) == 2
 
 
 def test_unknown_variant_is_told(hard, tmp_path):

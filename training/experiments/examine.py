@@ -7,13 +7,16 @@ from pathlib import Path
 
 import numpy as np
 
+from training.calibrate import validation_sequences
 from training.checkpoints import device
+from training.cut import deciding
 from training.data.clips import ClipSet, DataError, write_whole
 from training.experiments.candidates import HARD
 from training.experiments.views import write_view
 from training.export import export
 from training.metrics import confusion_matrix, scores
 from training.models.counter import activity, count, sparse_energy_j
+from training.settings import TrainSettings
 from training.targets import UNCHANGED
 from training.train import data_of, examination_of, load, network_of
 
@@ -45,7 +48,7 @@ class Examiner:
         ]
         self.conditions = sorted({entry['condition'] for entry in entries})
         self._mark = _digest([str(Path(folder).resolve()) for folder in self._data], len(entries))
-        self._examinations = {}
+        self._examinations, self._sequences = {}, {}
 
     def answers(self, trained) -> dict:
         """
@@ -149,8 +152,16 @@ class Examiner:
         """Return the bundle of a network, its settling fitted on validation; exported once."""
         path = trained.folder / 'bundle.onnx'
         if not path.exists():
-            export(trained.checkpoint, path, trained.run.data)
+            export(trained.checkpoint, path, trained.run.data, cut=self._whole_clips)
         return path
+
+    def _whole_clips(self, folders, train_settings, size):
+        """Return what validation_sequences does; it is cut once for all that looks alike."""
+        look = deciding(TrainSettings(**train_settings), size)
+        key = json.dumps([*map(str, folders), look])
+        if key not in self._sequences:
+            self._sequences[key] = validation_sequences(folders, train_settings, size)
+        return self._sequences[key]
 
 
 def live(folders, split, settings, size):
