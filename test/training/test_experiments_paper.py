@@ -168,24 +168,23 @@ def test_every_network_learns_at_the_rate_that_suits_it(hard, tmp_path, monkeypa
     real = paper.finish
 
     def tried(run, *others):
-        found = real(run, *others)
-        if run.name.startswith('ladder'):
-            return found
-        score = scores[run.training.learning_rate]
+        found, score = real(run, *others), scores[run.training.learning_rate]
         if score is None:
             return found._replace(report=None, failed='the loss became nan')
-        return found._replace(report={'validation': {'score': score}})
+        return found._replace(report={**found.report, 'validation': {'score': score}})
 
     monkeypatch.setattr(paper, 'finish', tried)
-    study = Paper([hard], tmp_path, TINY._replace(epochs=5), say=lambda line: None)
+    study = Paper([hard], tmp_path, TINY._replace(seeds=(1, 2)), say=lambda line: None)
     (row,) = study.ladder([SHIPPED])['rows']
     assert row['learning_rate'] == 1e-3
-    (path,) = tmp_path.glob('runs/ladder/*/seed-1/run.json')
-    training = json.loads(path.read_text())['training']
-    assert (training['learning_rate'], training['epochs']) == (1e-3, 5)
-    trials = [json.loads(p.read_text()) for p in tmp_path.glob('runs/rates/*/*/seed-1/run.json')]
-    assert sorted(trial['training']['learning_rate'] for trial in trials) == sorted(scores)
-    assert {trial['training']['epochs'] for trial in trials} == {1}
+    assert [run['seed'] for run in row['runs']] == [1, 2]
+    found = [json.loads(path.read_text())['training'] for path in tmp_path.rglob('run.json')]
+    assert sorted((training['seed'], training['learning_rate']) for training in found) == [
+        (1, 3e-4),
+        (1, 1e-3),
+        (1, 3e-3),
+        (2, 1e-3),
+    ]
 
 
 def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):

@@ -99,9 +99,9 @@ def ladder(result: dict, pictures: Path) -> str:
         '',
     )
     rates = (
-        'Each network learns at the one of the rates {} that did best on validation in {:.0%} of '
-        'a training.\n'
-    ).format(', '.join(map('{:g}'.format, result['rates'])), result['rate_share'])
+        'Each network learns at the one of the rates {} after which, with the first seed, it knew '
+        'validation best.\n'
+    ).format(', '.join(map('{:g}'.format, result['rates'])))
     return '\n'.join([table(head, rows), rates, _verdicts(result), PAPER + '\n'])
 
 
