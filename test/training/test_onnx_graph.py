@@ -62,8 +62,11 @@ def test_graph_of_every_clip_network_answers_as_torch_does(name):
         with torch.inference_mode():
             expected = torch.softmax(network(torch.from_numpy(clip)) / 0.8, 1).numpy()
         apart.append(np.abs(session.run(None, {'clip': clip})[0] - expected).max())
+    assert np.median(apart) < 1e-5, apart
     # rounding alone may tip a neuron that stands at its threshold, though hardly ever
-    assert np.median(apart) < 1e-5 and max(apart) < 0.01, apart
+    s = network.settings
+    jumps = getattr(s, 'ssn', False) and s.theta > 0
+    assert max(apart) < (0.01 if jumps else 1e-5), apart
 
 
 @pytest.mark.parametrize('name', STREAMS)
