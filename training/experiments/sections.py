@@ -113,10 +113,7 @@ def _silent(run):
 
 def _verdicts(result):
     """Return what the bars on accuracy say, as far as both sides were run."""
-    accuracy = {
-        row['name']: {run['seed']: run['standard']['accuracy'] for run in _done(row)}
-        for row in result['rows']
-    }
+    runs = {row['name']: {run['seed']: run for run in _done(row)} for row in result['rows']}
     lines = []
     for run in [run for row in result['rows'] for run in _done(row)][:1]:
         lines.append(
@@ -127,23 +124,26 @@ def _verdicts(result):
         )
     lines += [
         '- `{}`, seven expressions, standard condition: {} % (85 is asked for).'.format(
-            name, percent(list(accuracy[name].values()))
+            name, percent([run['standard']['accuracy'] for run in runs[name].values()])
         )
         for name in (CS3D, STREAM)
-        if accuracy.get(name)
+        if runs.get(name)
     ]
     for name, other, bar in (
         (CS3D, C3D, 'at least equal'),
         (STREAM, CS3D, 'within 1 point'),
     ):
-        ours, theirs = accuracy.get(name, {}), accuracy.get(other, {})
-        seeds = sorted(set(ours) & set(theirs))
-        if seeds:
-            gained = [ours[seed] - theirs[seed] for seed in seeds]
+        pairs = [
+            (run, runs[other][seed])
+            for seed, run in runs.get(name, {}).items()
+            if seed in runs.get(other, {})
+        ]
+        if pairs:
+            gained = [a['standard']['accuracy'] - b['standard']['accuracy'] for a, b in pairs]
+            known = [a['all']['mean_recall'] - b['all']['mean_recall'] for a, b in pairs]
             lines.append(
-                '- `{}` less `{}`, same seeds: {} points ({} is asked for).'.format(
-                    name, other, percent(gained), bar
-                )
+                '- `{}` less `{}`, same seeds: {} points ({} is asked for); of mean recall in all '
+                'conditions {}.'.format(name, other, percent(gained), bar, percent(known))
             )
     return '\n'.join(lines) + '\n'
 

@@ -229,7 +229,7 @@ class Attention(nn.Module):
         x = x.permute(0, 2, 3, 4, 1)  # (N, T, H, W, C), as channels_last_3d lies in memory
         y = x * time_weight.permute(0, 2, 1).unflatten(2, (1, 1, -1))
         seen = torch.stack([y.mean(4), y.amax(4)], 4).flatten(0, 1).permute(0, 3, 1, 2)
-        # together, as the gradient of one channel takes torch four times as long as that of two
+        # together, and so channels last: each alone, its gradient takes torch four times as long
         weight = torch.cat([self.place_mean.weight, self.place_max.weight], 1)
         place = F.conv2d(seen, weight, self.place_mean.bias, padding=self.place_mean.padding)
         y = y * torch.sigmoid(place).reshape(n, t, h, w, 1) + x
