@@ -154,6 +154,17 @@ def test_paper_trains_its_networks_and_names_what_it_did_not_run(hard, tmp_path)
     assert 'Not run yet' in text
 
 
+def test_ladder_cuts_its_set_once(source, hard, tmp_path):
+    study = Paper([hard], tmp_path, TINY._replace(variations=2), say=lambda line: None)
+    study.ladder([SHIPPED, STREAM])
+    (folder,) = (tmp_path / 'cuts').iterdir()
+    learnt = [json.loads(path.read_text())['training'] for path in tmp_path.rglob('run.json')]
+    assert {training['learns'] for training in learnt} == {'windows', 'sequences'}
+    assert {training['cuts'] for training in learnt} == {str(folder)}
+    with pytest.raises(DataError, match='cuts one set, got 2'):
+        Paper([source, hard], tmp_path / 'two', study.scale, say=None).ladder([SHIPPED])
+
+
 def test_networks_that_were_trained_before_stay_in_the_table(hard, tmp_path):
     study = Paper([hard], tmp_path, TINY, say=lambda line: None)
     study.ladder([CS3D])

@@ -30,7 +30,7 @@ def paper(options):
     from training.experiments.paper import Paper
 
     scale = scale_of(options)
-    made = Paper(options.data, options.out, scale, say)
+    made = Paper(options.data, options.out, scale, options.workers, say)
     for part in options.parts:
         if part == 'light' and options.grey_clips:
             grey = Grey(options.data[0], options.out, scale, options.grey_clips, options.workers)
@@ -108,7 +108,6 @@ def _seeds(text):
 
 def _add_scale(parser):
     s = Scale()
-    parser.set_defaults(cuts=s.cuts, variations=s.variations)
     group = parser.add_argument_group('scale', 'the same for all trainings')
     group.add_argument('--width', type=float, default=s.width, help='of all networks')
     group.add_argument('--size', type=int, default=s.size, help='of their frames, px')
@@ -150,7 +149,6 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('data', type=Path, nargs='+', help='folders made by training.synthesize')
     c.add_argument('--out', type=Path, required=True, help='of trainings and results')
     c.add_argument('--parts', nargs='*', choices=PARTS, default=PARTS, help='none: document only')
-    c.add_argument('--cuts', default='', help='of the data, made by training.cut')
     c.add_argument('--networks', nargs='+', metavar='NAME', help='rows of the ladder; all')
     c.add_argument('--document', type=Path, default=DOCUMENT)
     c.add_argument(
@@ -160,7 +158,7 @@ def parser() -> argparse.ArgumentParser:
         metavar='N',
         help='scenes drawn again for the grey camera, 1000 or more; 0: events alone',
     )
-    c.add_argument('--workers', type=int, default=os.cpu_count(), help='processes that draw')
+    _add_cutting(c)
     _add_scale(c)
     c.set_defaults(action=paper)
 

@@ -67,7 +67,6 @@ def training_of(scale: Scale, network: str, seed: int, changes: dict | None = No
         'threads': scale.threads,
         'loaders': scale.loaders,
         'precision': scale.precision,
-        'cuts': scale.cuts,
     }
     return replace(own, **{**common, **(changes or {})})
 
@@ -84,7 +83,7 @@ def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
     Parameters
     ----------
     run : Run
-        It learns from one set; trainings whose examples of it look alike share cuts.
+        Trainings whose examples of it look alike share cuts.
     scale : Scale
         Without ``variations``, the training is returned as it is.
     out : Path
@@ -92,10 +91,17 @@ def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
     workers : int
         Processes that cut.
     say : callable
+
+    Raises
+    ------
+    DataError
+        If it learns from several sets, or they cannot be cut.
     """
     if not scale.variations:
         return run
-    (source,) = map(Path, run.data)
+    if len(run.data) > 1:
+        raise DataError('--variations cuts one set, got {}: give one'.format(len(run.data)))
+    source = Path(run.data[0])
     marks = deciding(run.training, scale.size), scale.variations, str(source.resolve())
     mark = sha256(json.dumps(marks).encode()).hexdigest()[:12]
     folder = Path(out) / 'cuts' / '{}-{}'.format(source.name, mark)

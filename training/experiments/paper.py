@@ -93,11 +93,14 @@ class Paper:
     out : Path
         Of trainings and results; what is finished there is kept.
     scale : Scale
+    workers : int
+        Processes that cut.
     say : callable
     """
 
-    def __init__(self, data: list, out: Path, scale: Scale, say=print):
+    def __init__(self, data: list, out: Path, scale: Scale, workers: int = 1, say=print):
         self.data, self.out, self.scale, self.say = data, Path(out), scale, say
+        self._workers = workers
         self._open = opened_once()
         self._examiner = Examiner(data, self.out / 'views')
 
@@ -161,7 +164,11 @@ class Paper:
 
     def _run(self, entry, rate, seed):
         prefix = 'ladder/{:g}'.format(rate)
-        return run_of(entry, self.data, self.scale, seed, prefix, {LEARNING_RATE: rate})
+        changes = {LEARNING_RATE: rate}
+        return self._cut(run_of(entry, self.data, self.scale, seed, prefix, changes))
+
+    def _cut(self, run):
+        return cut_once(run, self.scale, self.out, self._workers, self.say)
 
     def _is_done(self, entry):
         if not all(is_ended(run, self.out) for run in self._rates_tried(entry)):
@@ -201,7 +208,7 @@ class Paper:
                 settings = {**TABLE[SHIPPED][1], 'theta': theta, 'beta': beta}
                 entry = Entry('theta {:g} beta {:g}'.format(theta, beta), 'cs3d', settings)
                 run = run_of(entry, self.data, scale, scale.seeds[0], 'sensitivity')
-                trained = self._finished(run)
+                trained = self._finished(self._cut(run))
                 cells.append({'theta': theta, 'beta': beta, **self._cell(trained)})
                 result = {'network': SHIPPED, 'thetas': thetas, 'betas': betas, 'cells': cells}
                 result = write_result(self.out, 'sensitivity', result, scale.note())
@@ -230,7 +237,7 @@ class Paper:
         found = {'events': {}, 'grey': {}}
         for seed in self.scale.seeds:
             run = (
-                run_of(entry, data, self.scale, seed, 'light')
+                self._cut(run_of(entry, data, self.scale, seed, 'light'))
                 if grey
                 else self._run(entry, self._rate(entry), seed)
             )

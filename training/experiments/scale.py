@@ -16,8 +16,7 @@ class Scale(NamedTuple):
     threads: int = 2
     loaders: int = 1
     precision: str = 'bf16'
-    cuts: str = ''  # folder of training.cut; empty: examples are cut anew all the time
-    variations: int = 0  # sequences that an experiment itself cuts a training clip into once; or 0
+    variations: int = 0  # sequences that a training clip is cut into before; 0: not cut before
 
     def applied(self, settings: dict) -> dict:
         """Return settings of a network, made as wide and its frames as large as all others'."""
@@ -32,8 +31,7 @@ class Scale(NamedTuple):
     def note(self) -> str:
         """Return the scale in words, for the document."""
         limit = ', at most {:g} minutes each'.format(self.minutes) if self.minutes else ''
-        is_cut = self.cuts or self.variations
-        kept = ', out of sequences that were cut once' if is_cut else ''
+        cut = ', {} sequences cut of a clip'.format(self.variations) if self.variations else ''
         return (
             'widths × {:g}, frames of {} px, seeds {}, {} epochs of {:,} windows in batches of '
             '{}{}{}'
@@ -44,6 +42,6 @@ class Scale(NamedTuple):
             self.epochs,
             self.examples_per_epoch,
             self.batch,
-            kept,
+            cut,
             limit,
         )
