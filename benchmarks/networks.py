@@ -47,7 +47,7 @@ class Contestant:
     def __init__(self, title, name, settings, is_int8, folder, threads):
         import torch
 
-        from cs3d_ros.inference.bundle import open_session
+        from cs3d_ros.runtime import open_session
         from training.graph import onnx_model
         from training.models import build
         from training.quantize import quantized

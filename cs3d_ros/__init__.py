@@ -9,7 +9,7 @@ The chain, each arrow one folder::
 
 ``simulator`` stands before it (video to events), ``pipeline`` chains the steps without ROS,
 ``power`` measures beside it, ``draw``, ``render`` and ``cli`` show it, ``files`` writes what they
-leave, ``nodes`` put it behind ROS 2 topics.
+leave, ``runtime`` opens the networks, ``nodes`` put it behind ROS 2 topics.
 Only ``nodes`` imports ROS.
 """
 

@@ -19,8 +19,9 @@ LARGEST_FILE = 12 * 1024 * 1024  # bytes; larger data belongs to a script that m
 ARROWS = {
     '__init__': set(),
     'events': set(),
-    'face': {'events'},
-    'inference': {'events', 'face', 'files'},
+    'runtime': set(),
+    'face': {'events', 'runtime'},
+    'inference': {'events', 'files', 'runtime'},
     'simulator': {'events'},
     'power': {'files'},
     'models': set(),

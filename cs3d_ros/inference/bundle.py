@@ -6,8 +6,8 @@ from typing import Any, Dict, List, NamedTuple, Tuple
 
 import numpy as np
 
-from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import NEUTRAL, EmotionSettings
+from cs3d_ros.runtime import BundleError, open_session
 
 METADATA_KEY = 'cs3d'  # of the ONNX metadata map; its value is one JSON object
 SCHEMA = 2  # newest that this version reads; 1 had no streams, no settling, nothing unproven
@@ -17,10 +17,6 @@ NEXT = 'next_'  # before the name of a state tensor, on its way out
 SHIPPED_BUNDLE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'cs3d.onnx'
 )
-
-
-class BundleError(Cs3dError):
-    """An ONNX file that cannot serve as a bundle: missing, damaged, or contradicting itself."""
 
 
 class Operator(NamedTuple):
@@ -108,62 +104,6 @@ def read_bundle(path: str) -> Bundle:
         than this program, or contradicts itself or the shapes of the network.
     """
     return bundle_of_session(open_session(path, threads=1, optimise=False), path)
-
-
-def open_session(path: str, threads: int, optimise: bool = True):
-    """Return an ONNX Runtime session on the CPU; BundleError if the file is no ONNX model."""
-    path = str(path)
-    if not os.path.isfile(path):
-        raise BundleError('{} is not there: is the path of the bundle right?'.format(path))
-    if not os.path.getsize(path):
-        raise BundleError('{} is empty: export or copy the bundle again'.format(path))
-    runtime = import_runtime()
-    options = session_options(runtime, threads)
-    if not optimise:
-        options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
-    try:
-        return runtime.InferenceSession(path, options, providers=['CPUExecutionProvider'])
-    except runtime_errors(runtime) as error:
-        raise BundleError(
-            '{} does not load as an ONNX model, export or copy it again: {}'.format(
-                path, first_line(error)
-            )
-        ) from error
-
-
-def session_options(runtime, threads: int):
-    """Return how sessions run on a robot: few threads, quiet, and no core kept awake."""
-    options = runtime.SessionOptions()
-    options.intra_op_num_threads = threads
-    options.inter_op_num_threads = 1
-    options.log_severity_level = 3  # errors come as exceptions; warnings would print
-    # Idle workers sleep instead of spinning: on a robot the core and its watts are wanted.
-    options.add_session_config_entry('session.intra_op.allow_spinning', '0')
-    return options
-
-
-def import_runtime():
-    """Return the onnxruntime module; BundleError naming the cure where it is absent."""
-    try:
-        import onnxruntime
-    except ImportError as error:
-        raise BundleError('bundles need ONNX Runtime: pip install onnxruntime') from error
-    return onnxruntime
-
-
-def runtime_errors(runtime) -> Tuple[type, ...]:
-    """Return the exceptions of ONNX Runtime, which share no base class of their own."""
-    state = runtime.capi.onnxruntime_pybind11_state
-    own = (getattr(state, name) for name in dir(state))
-    # UnicodeDecodeError: it quotes the texts of a damaged file
-    return tuple(
-        kind for kind in own if isinstance(kind, type) and issubclass(kind, Exception)
-    ) + (RuntimeError, UnicodeDecodeError)
-
-
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
 
 
 def bundle_of_session(session, path: str) -> Bundle:

@@ -12,7 +12,8 @@ from typing import Tuple
 import numpy as np
 
 from cs3d_ros import Cs3dError
-from cs3d_ros.inference import bundle as bundles
+from cs3d_ros.inference.bundle import NEXT, OUTPUT_NAME, Bundle, bundle_of_session
+from cs3d_ros.runtime import first_line, import_runtime, open_session, runtime_errors
 
 DEFAULT_THREADS = 2
 
@@ -47,7 +48,7 @@ class Engine:
     fault = ''
     _TENSORS = (np.ndarray,)  # types of a state tensor
 
-    def __init__(self, bundle: bundles.Bundle, reason: str):
+    def __init__(self, bundle: Bundle, reason: str):
         self.bundle = bundle
         self.reason = reason
         self._initial = bundle.initial_state()
@@ -136,15 +137,15 @@ class OnnxRuntimeEngine(Engine):
     def __init__(self, path: str, threads: int = DEFAULT_THREADS, why: str = 'as asked'):
         if threads < 1:
             raise ValueError('threads must be at least 1, got {}'.format(threads))
-        self._session = bundles.open_session(path, threads)
-        runtime = bundles.import_runtime()
+        self._session = open_session(path, threads)
+        runtime = import_runtime()
         super().__init__(
-            bundles.bundle_of_session(self._session, path),
+            bundle_of_session(self._session, path),
             'ONNX Runtime {} on the CPU, {}'.format(runtime.__version__, why),
         )
-        self._outputs = [bundles.OUTPUT_NAME]
-        self._outputs += [bundles.NEXT + name for name in self.bundle.state]
-        self._errors = bundles.runtime_errors(runtime)
+        self._outputs = [OUTPUT_NAME]
+        self._outputs += [NEXT + name for name in self.bundle.state]
+        self._errors = runtime_errors(runtime)
         # The first run allocates and is slow; better here than at the first face.
         self.run(np.zeros(self.bundle.input_shape, np.float32))
 
@@ -155,6 +156,6 @@ class OnnxRuntimeEngine(Engine):
             answer, *state = self._session.run(self._outputs, feed)
         except self._errors as error:
             raise EngineError(
-                '{} failed in ONNX Runtime: {}'.format(self.bundle.path, bundles.first_line(error))
+                '{} failed in ONNX Runtime: {}'.format(self.bundle.path, first_line(error))
             ) from error
         return answer, tuple(state)

@@ -11,8 +11,8 @@ from typing import Tuple
 
 import numpy as np
 
-from cs3d_ros.inference import bundle as bundles
 from cs3d_ros.inference.machines import Machine, machine_name
+from cs3d_ros.runtime import import_runtime, session_options
 
 # Small enough for runs of a millisecond, of which some are undisturbed on a busy machine too.
 SIDE = 384  # of the matrices
@@ -58,8 +58,8 @@ def _run_s(session, feed) -> float:
 
 
 def _session(model: bytes, threads: int):
-    runtime = bundles.import_runtime()
-    options = bundles.session_options(runtime, threads)
+    runtime = import_runtime()
+    options = session_options(runtime, threads)
     options.graph_optimization_level = runtime.GraphOptimizationLevel.ORT_DISABLE_ALL
     return runtime.InferenceSession(model, options, providers=['CPUExecutionProvider'])
 

@@ -10,7 +10,7 @@ import re
 import sys
 from pathlib import Path
 
-from cs3d_ros.inference.bundle import import_runtime
+from cs3d_ros.runtime import import_runtime
 from training.experiments.session import Session
 
 RUNS = 5

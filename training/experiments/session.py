@@ -4,8 +4,9 @@ from pathlib import Path
 
 import numpy as np
 
-from cs3d_ros.inference.bundle import NEXT, open_session
+from cs3d_ros.inference.bundle import NEXT
 from cs3d_ros.inference.timing import event_like
+from cs3d_ros.runtime import open_session
 
 THREADS = 2
 
