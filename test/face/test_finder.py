@@ -6,6 +6,7 @@ from naive import random_batch
 
 from cs3d_ros.events import EventBatch, concatenate, open_recording
 from cs3d_ros.face import Box, FaceFinder, FixedFace
+from cs3d_ros.inference import SHIPPED_BUNDLE, BundleError
 from cs3d_ros.simulator import PRESETS, Video, simulate_video
 
 PERIOD_NS = 33_333_333
@@ -126,6 +127,19 @@ def test_any_sensor_size_will_do(size):
     finder.step(0)
     finder.add(random_batch(1, 2000, *size))
     assert finder.step(PERIOD_NS) is None
+
+
+@pytest.mark.parametrize(
+    'model, words',
+    [
+        (SHIPPED_BUNDLE, 'no network of the face finder: it puts out probabilities'),
+        ('nowhere.onnx', 'nowhere.onnx is not there'),
+        (__file__, 'does not load as an ONNX model'),
+    ],
+)
+def test_other_models_are_refused(model, words):
+    with pytest.raises(BundleError, match=words):
+        FaceFinder(346, 260, model=model)
 
 
 def test_fixed_face_stands_where_it_was_put():

@@ -14,7 +14,7 @@ from cs3d_ros.inference import SHIPPED_BUNDLE
 from training.operators import complaints, counted, main
 from training.views import without_idle_views
 
-BUNDLES = sorted(Path(SHIPPED_BUNDLE).parent.glob('*.onnx'))
+BUNDLES = sorted(Path(SHIPPED_BUNDLE).parent.glob('cs3d*.onnx'))
 SMALL = (1, 1, 4, 4)
 
 

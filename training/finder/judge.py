@@ -1,0 +1,81 @@
+"""How often the finder is right: its whole track, against the true boxes of rendered people."""
+
+from pathlib import Path
+from typing import NamedTuple
+
+from cs3d_ros.face import Box, FaceFinder
+from training.data.clips import ClipSet, DataError
+from training.finder.maps import periods_of
+
+RIGHT = 0.5  # least overlap of a right box
+
+
+class Tally(NamedTuple):
+    """What was said of the periods of some clips."""
+
+    clips: int = 0
+    periods: int = 0
+    right: int = 0
+    wrong: int = 0  # where no face was claimed, nothing is wrong
+    overlap: float = 0.0  # sum over all boxes claimed
+
+    def and_of(self, recorded, model: Path) -> 'Tally':
+        """Return the tally with one clip more, followed from its beginning."""
+        finder = FaceFinder(recorded.events.width, recorded.events.height, model=str(model))
+        periods, overlaps = 0, []
+        for end_ns, batch, box in periods_of(recorded):
+            finder.add(batch)
+            track = finder.step(end_ns)
+            periods += 1
+            if track:
+                overlaps.append(track.box.overlap(Box(*box.tolist())))
+        right = sum(overlap > RIGHT for overlap in overlaps)
+        return Tally(
+            self.clips + 1,
+            self.periods + periods,
+            self.right + right,
+            self.wrong + len(overlaps) - right,
+            self.overlap + sum(overlaps),
+        )
+
+    def row(self, name: str) -> str:
+        """Return a line of the table."""
+        claimed = self.right + self.wrong
+        overlap = '{:.2f}'.format(self.overlap / claimed) if claimed else '–'
+        right, wrong = (100 * part / max(1, self.periods) for part in (self.right, self.wrong))
+        return '| {} | {} | {:.0f} | {:.0f} | {} |'.format(name, self.clips, right, wrong, overlap)
+
+
+HEADER = (
+    '| condition | clips | right, % of periods | wrong, % | mean overlap |\n|---|---|---|---|---|'
+)
+
+
+def judged(model: Path, folder: Path, split: str, most: int) -> str:
+    """
+    Return the table of a split, in Markdown.
+
+    Parameters
+    ----------
+    model : Path
+    folder : Path
+        Set of clips.
+    split : str
+    most : int
+        Clips of each condition.
+
+    Raises
+    ------
+    DataError
+        If the split is empty.
+    """
+    clips, tallies = ClipSet(folder), {}
+    for number, entry in enumerate(clips.entries):
+        tally = tallies.get(entry['condition'], Tally())
+        if entry['split'] == split and tally.clips < most:
+            tallies[entry['condition']] = tally.and_of(clips[number], model)
+    if not tallies:
+        raise DataError('{} has no clips of {}'.format(folder, split))
+    together = Tally(*map(sum, zip(*tallies.values())))
+    rows = [tallies[name].row(name) for name in sorted(tallies)]
+    return '\n'.join([HEADER, *rows, together.row('together')])
