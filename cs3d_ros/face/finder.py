@@ -30,8 +30,8 @@ class FinderSettings(NamedTuple):
     """How readily a face is believed, and how it is held."""
 
     smoothing_s: float = 0.25  # time constant of the box
-    quality_to_find: float = 0.5  # expected overlap with the face, 0 to 1
-    quality_to_keep: float = 0.3
+    quality_to_find: float = 0.6  # expected overlap with the face, 0 to 1
+    quality_to_keep: float = 0.4
     find_after_s: float = 0.3  # a face must be seen this long before it is believed
     lose_after_s: float = 1.5  # and moved without being seen this long to be given up
 

@@ -81,7 +81,16 @@ def test_hot_pixels_do_not_draw_the_face_to_them(shared_data):
     assert np.mean([track.box.overlap(Box(*boxes[40])) for track in found]) > 0.6
 
 
-@pytest.mark.parametrize('name', ['davis346_bench.aedat4', 'davis346_slice_zstd.aedat4'])
+@pytest.mark.parametrize(
+    'name',
+    [
+        'davis346_bench.aedat4',
+        'davis346_slice_zstd.aedat4',
+        'libcaer_cmp_davis346_mcap',
+        'evt3_vga_rosbag2',
+        'evt3_hd_trigger_rosbag2',
+    ],
+)
 def test_no_face_is_seen_where_none_is(shared_data, name):
     with open_recording(shared_data / 'recordings' / name) as recording:
         tracks = follow(FaceFinder(recording.width, recording.height), recording.batches())

@@ -15,7 +15,13 @@ from training.finder.judge import Tally
 from training.finder.maps import COLUMNS, PERIOD_NS, Example, collect, periods_of, varied
 from training.finder.network import FinderNetwork, loss, onnx_model, overlap, places
 
-QUIET = {'SCALED': 1.0, 'ABSENT': 0.0, 'UPSIDE_DOWN': 0.0, 'NOISY': 0.0, 'HOT': 0.0}
+QUIET = {
+    'SCALED': 1.0,
+    'SHOWN': {'face': 1.0},
+    'CLUTTERED': 0.0,
+    'NOISY': 0.0,
+    'HOT': 0.0,
+}
 
 
 @pytest.fixture(scope='module')
@@ -105,20 +111,32 @@ def test_box_goes_where_the_face_goes(seed, monkeypatch):
         assert found == pytest.approx(np.clip(true, 0, most), abs=1.5)
 
 
-def test_faces_out_of_view_and_upside_down_are_none(monkeypatch):
-    for name, value in QUIET.items():
-        monkeypatch.setattr(maps, name, value)
+@pytest.mark.parametrize('shown', ['absent', 'upside down', 'shuffled'])
+def test_what_is_no_face_is_told_so(shown, monkeypatch):
     example = ring((30, 20, 18, 24))
-    monkeypatch.setattr(maps, 'ABSENT', 1.0)
-    image, box, shown = varied(example, np.random.default_rng(0))
-    assert not shown
-    assert np.expm1(image).sum() < 0.01 * image.size  # the faint end of the ring, at most
-    assert box[0] + box[2] < 0 or box[0] > COLUMNS
-    monkeypatch.setattr(maps, 'ABSENT', 0.0)
-    monkeypatch.setattr(maps, 'UPSIDE_DOWN', 1.0)
-    image, _, shown = varied(example, np.random.default_rng(0))
-    assert not shown
-    assert image.any()
+    for name, value in {**QUIET, 'SHOWN': {shown: 1.0}}.items():
+        monkeypatch.setattr(maps, name, value)
+    image, box, is_face = varied(example, np.random.default_rng(0))
+    assert not is_face
+    assert image.any()  # there is something else to see
+    if shown == 'absent':
+        assert box[0] + box[2] < 0 or box[0] > COLUMNS
+
+
+def test_shuffled_face_keeps_its_events():
+    counts, box = ring((30, 20, 18, 24), (GRID_ROWS, COLUMNS)).counts, (30, 20, 18, 24)
+    mixed = maps._shuffled(counts, box, np.random.default_rng(3))
+    assert not np.array_equal(mixed, counts)
+    np.testing.assert_array_equal(np.sort(mixed, None), np.sort(counts, None))
+
+
+def test_shapes_leave_the_face_alone():
+    box = 30, 20, 18, 24
+    for seed in range(20):
+        drawn = maps._clutter(1.0, box, np.random.default_rng(seed))
+        assert drawn.shape == (2, GRID_ROWS, COLUMNS)
+        assert not drawn[:, 26:38, 34:44].any()
+    assert drawn.any()
 
 
 def test_a_ring_is_found_after_a_little_learning(tmp_path):

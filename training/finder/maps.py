@@ -20,9 +20,12 @@ CLIPS_PER_TASK = 50
 SCALED, MOST_SHRUNK, MOST_GROWN = 0.8, 0.5, 2.5  # share of the maps; factors
 SMALLEST, LARGEST = 0.15, 0.95  # height of a face over the canvas's
 STRETCH = 0.05  # deviation of the logarithm of the aspect
-ABSENT = 0.12  # share without a face: it is out of view
-UPSIDE_DOWN = 0.04  # share that is no face, though of its parts
-NOISY, LEAST_NOISE, MOST_NOISE = 0.3, 0.2, 5.0  # share; events per cell over the map's mean
+# What is shown: a face, or none, since it is out of view, upside down, or its parts are shuffled.
+SHOWN = {'face': 0.72, 'absent': 0.16, 'upside down': 0.04, 'shuffled': 0.08}
+PARTS = 3  # rows, and columns, of a shuffled face
+CLUTTERED, MOST_SHAPES = 0.3, 40  # share with drawn shapes around the face; number
+LEAST_CLUTTER, MOST_CLUTTER = 2.0, 30.0  # events per cell of a shape over the map's mean
+NOISY, LEAST_NOISE, MOST_NOISE = 0.4, 0.2, 5.0  # share; events per cell over the map's mean
 HOT, HOT_CELLS, MOST_HEAT = 0.1, 4, 50.0  # share; number; events over the map's mean
 
 
@@ -105,17 +108,29 @@ def varied(example: Example, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     """
     Return a varied map as the network reads it, the box in it, and whether it shows a face.
 
-    The face is put anywhere, in any size; the map is mirrored, and noise comes on top.
+    The face is put anywhere, in any size; the map is mirrored; shapes and noise come on top.
     """
+    shown = rng.choice(list(SHOWN), p=list(SHOWN.values()))
+    counts, box = _placed(example, shown != 'absent', rng)
+    if shown == 'upside down':
+        counts = counts[:, ::-1]
+    elif shown == 'shuffled':
+        counts = _shuffled(counts, box, rng)
+    mean = float(example.counts[0].mean())
+    if rng.random() < CLUTTERED:
+        counts = counts + _clutter(mean, box, rng)
+    return image_of(_disturbed(counts, mean, rng)), box, shown == 'face'
+
+
+def _placed(example, is_seen, rng):
+    """Return the counts on a canvas, anew in place and size, and the box in them."""
     scale_y = _scale(example, rng)
     scale_x = scale_y * np.exp(rng.normal(0, STRETCH))
     width, height = example.box[2] * scale_x, example.box[3] * scale_y
-    shown = rng.random() >= ABSENT
-    x = (
-        _anywhere(width, COLUMNS, rng)
-        if shown
-        else rng.choice([-0.8 * width, COLUMNS + 0.8 * width])
-    )
+    if is_seen:
+        x = _anywhere(width, COLUMNS, rng)
+    else:
+        x = rng.choice([-0.8 * width, COLUMNS + 0.8 * width])
     y = _anywhere(height, GRID_ROWS, rng)
     centre = example.box[:2] + 0.5 * example.box[2:]
     if rng.random() < 0.5:
@@ -126,11 +141,47 @@ def varied(example: Example, rng: np.random.Generator) -> tuple[np.ndarray, np.n
     turned = np.array([[scale_x, 0, shift_x], [0, scale_y, shift_y]], np.float32)
     size = COLUMNS, GRID_ROWS
     counts = np.stack([cv2.warpAffine(part, turned, size) for part in example.counts])
-    if rng.random() < UPSIDE_DOWN:
-        counts, shown = counts[:, ::-1], False
-    counts = _disturbed(counts, float(example.counts[0].mean()), rng)
-    box = np.array([x - 0.5 * width, y - 0.5 * height, width, height], np.float32)
-    return image_of(counts), box, shown
+    return counts, np.array([x - 0.5 * width, y - 0.5 * height, width, height], np.float32)
+
+
+def _shuffled(counts, box, rng):
+    """Return counts with the parts of the face in another order."""
+    height, width = (int(side / PARTS) for side in (box[3], box[2]))
+    top = np.clip(int(box[1]), 0, GRID_ROWS - PARTS * height)
+    left = np.clip(int(box[0]), 0, COLUMNS - PARTS * width)
+    rows, columns = top + height * np.arange(PARTS), left + width * np.arange(PARTS)
+    places = [np.s_[:, y : y + height, x : x + width] for y in rows for x in columns]
+    mixed = counts.copy()
+    for place, other in zip(places, rng.permutation(len(places))):
+        mixed[place] = counts[places[other]]
+    return mixed
+
+
+def _clutter(mean, box, rng):
+    """Return the counts of edges that move around a face: lines, ovals, rectangles."""
+    drawn = np.zeros((len(MEMORIES_S), GRID_ROWS, COLUMNS), np.float32)
+    for _ in range(int(np.exp(rng.uniform(0, np.log(MOST_SHAPES))))):
+        rate = mean * np.exp(rng.uniform(np.log(LEAST_CLUTTER), np.log(MOST_CLUTTER)))
+        shape = np.zeros((GRID_ROWS, COLUMNS), np.float32)
+        _draw(shape, rng)
+        drawn += shape * np.float32([rate, rate * rng.uniform(0, 1)])[:, None, None]
+    drawn = np.stack([cv2.GaussianBlur(part, (0, 0), rng.uniform(0.4, 1.0)) for part in drawn])
+    y, x = np.mgrid[:GRID_ROWS, :COLUMNS] + 0.5
+    u, v = (x - box[0]) / box[2] - 0.5, (y - box[1]) / box[3] - 0.5
+    return rng.poisson(drawn * (np.hypot(u, v) > 0.5))  # what is behind the face is hidden
+
+
+def _draw(picture, rng):
+    ends = (rng.uniform(-0.2, 1.2, (2, 2)) * (COLUMNS, GRID_ROWS)).astype(int)
+    first, last = (tuple(int(value) for value in end) for end in ends)
+    kind = rng.integers(3)
+    if kind == 0:
+        cv2.line(picture, first, last, 1.0, int(rng.integers(1, 3)))
+    elif kind == 1:
+        cv2.rectangle(picture, first, last, 1.0, 1)
+    else:
+        sides = tuple(int(side) for side in rng.uniform(2, GRID_ROWS / 2, 2))
+        cv2.ellipse(picture, first, sides, rng.uniform(0, 180), 0, rng.uniform(90, 360), 1.0, 1)
 
 
 def _scale(example, rng):
@@ -149,15 +200,13 @@ def _anywhere(side, space, rng):
 
 def _disturbed(counts, mean, rng):
     """Return counts with noise and hot cells on top, in proportion to a mean."""
-    late, now = (part.astype(np.float32) for part in counts)
+    counts, just_now = counts.astype(np.float64), MEMORIES_S[1] / MEMORIES_S[0]
     if rng.random() < NOISY:
         rate = mean * np.exp(rng.uniform(np.log(LEAST_NOISE), np.log(MOST_NOISE)))
-        noise = rng.poisson(rate, late.shape)
-        late += noise
-        now += rng.binomial(noise, MEMORIES_S[1] / MEMORIES_S[0])
+        noise = rng.poisson(rate, counts.shape[1:])
+        counts += np.stack([noise, rng.binomial(noise, just_now)])
     if rng.random() < HOT:
-        rows, columns = (rng.integers(0, side, HOT_CELLS) for side in late.shape)
+        rows, columns = (rng.integers(0, side, HOT_CELLS) for side in counts.shape[1:])
         heat = MOST_HEAT * mean * rng.uniform(0, 1, HOT_CELLS)
-        late[rows, columns] += heat
-        now[rows, columns] += heat * MEMORIES_S[1] / MEMORIES_S[0]
-    return np.stack([late, now])
+        counts[:, rows, columns] += np.outer([1.0, just_now], heat)
+    return counts
