@@ -29,8 +29,7 @@ def test_events_are_those_of_the_simulator(peer, start, clip):
     )
     assert (values['frames'], values['frames_dropped']) == (str(CLIP_FRAMES), '0')
     assert values['events'] == str(len(expected))
-    assert len(events) > len(expected) / 4
-    assert events == expected[len(expected) - len(events) :]
+    assert events == expected[len(expected) - len(events) :]  # none is lost once it is heard
 
 
 def test_events_come_in_pieces_of_their_frame_and_in_its_time(peer, start, clip):
