@@ -18,7 +18,9 @@ from cs3d_ros.face.track import Box, FaceTrack
 from cs3d_ros.runtime import BundleError, open_session
 
 NS_PER_S = 1e9
-MODEL = os.path.join(os.path.dirname(os.path.dirname(__file__)), 'models', 'face_finder.onnx')
+MODEL = os.path.join(
+    os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'face_finder.onnx'
+)
 STRIDE = 4  # cells between two places that the network tells of
 SIDES = 4  # of a box, to which it tells the distance: left, top, right, bottom
 INPUT = 'activity'  # (1, 2, rows, columns)
