@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -6,13 +8,15 @@ import torch
 from fabricated import write_set
 from onnxruntime import InferenceSession
 
+from cs3d_ros.events.frames import DEFAULT_PERIOD_NS
 from cs3d_ros.face import Box, FaceFinder, FaceTrack
 from cs3d_ros.face.activity import GRID_ROWS, ActivityMap, image_of
+from cs3d_ros.face.finder import MODEL
 from training.data.clips import ClipSet, DataError
 from training.finder import maps
 from training.finder.__main__ import learn, main
 from training.finder.judge import Tally
-from training.finder.maps import COLUMNS, PERIOD_NS, Example, collect, periods_of, varied
+from training.finder.maps import COLUMNS, Example, collect, examples_of, periods_of, varied
 from training.finder.network import FinderNetwork, loss, onnx_model, overlap, places
 
 QUIET = {
@@ -35,9 +39,7 @@ def ring(box, shape=(65, 87)):
     left, top, width, height = box
     u, v = (x - left) / width - 0.5, (y - top) / height - 0.5
     counts = 20 * np.exp(-(((np.hypot(u, v) - 0.45) / 0.06) ** 2))
-    return Example(
-        np.stack([counts, 0.5 * counts]).astype(np.float32), np.float32(box), 'standard'
-    )
+    return Example(np.stack([counts, 0.5 * counts]).astype(np.float32), np.float32(box))
 
 
 def trained_a_little():
@@ -96,7 +98,7 @@ def test_box_goes_where_the_face_goes(seed, monkeypatch):
     left, top, width, height = 30, 20, 18, 24
     counts = np.zeros((2, 65, 87), np.float32)
     counts[:, top : top + height, left : left + width] = 5.0
-    example = Example(counts, np.float32([left, top, width, height]), 'standard')
+    example = Example(counts, np.float32([left, top, width, height]))
     image, box, shown = varied(example, np.random.default_rng(seed))
     assert shown
     assert image.shape == (2, GRID_ROWS, COLUMNS)
@@ -165,7 +167,7 @@ def test_examples_are_what_the_finder_would_see(source):
     activity, seen = ActivityMap(160, 160), []
     for _, batch, box in periods_of(own[0]):
         activity.add(batch)
-        activity.close(PERIOD_NS / 1e9)
+        activity.close(DEFAULT_PERIOD_NS / 1e9)
         seen.append((activity.counts, box / activity.cell))
     for example in found[:3]:
         assert any(
@@ -195,11 +197,21 @@ def test_tally_counts_right_and_wrong_boxes(source, tmp_path, monkeypatch):
 
     monkeypatch.setattr('training.finder.judge.FaceFinder', Seer)
     seen = Tally().and_of(clips[0], model)
-    ends = np.arange(PERIOD_NS, int(truth.t_ns[-1]), PERIOD_NS)
+    ends = np.arange(DEFAULT_PERIOD_NS, int(truth.t_ns[-1]), DEFAULT_PERIOD_NS)
     assert seen.periods == tally.periods == len(ends)
     assert seen.right == ((ends >= 1e9) & (ends < 2e9)).sum()
     assert seen.wrong == (ends >= 2e9).sum()
     assert seen.overlap == pytest.approx(seen.right)
+
+
+def test_where_nobody_knows_the_face_nothing_is_learnt_or_judged(source, tmp_path):
+    clip = ClipSet(source)[0]
+    truth = replace(clip.truth, box=np.full_like(clip.truth.box, np.nan))
+    unknown = replace(clip, truth=truth)
+    assert examples_of(clip, 3, np.random.default_rng(0))
+    assert not examples_of(unknown, 3, np.random.default_rng(0))
+    tally = Tally().and_of(unknown, MODEL)
+    assert (tally.clips, tally.periods, tally.right, tally.wrong) == (1, 0, 0, 0)
 
 
 def test_command_writes_a_finder_and_its_card(source, tmp_path):

@@ -1,7 +1,7 @@
 """
 Teach the face finder: ``python -m training.finder DATA -o cs3d_ros/models/face_finder.onnx``.
 
-It learns from maps of the training identities of a rendered set, for ten minutes on one core, and
+It learns from maps of the training identities of a rendered set, for ten minutes on two cores, and
 is judged on test identities. A card is written beside it.
 """
 

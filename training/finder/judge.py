@@ -3,6 +3,8 @@
 from pathlib import Path
 from typing import NamedTuple
 
+import numpy as np
+
 from cs3d_ros.face import Box, FaceFinder
 from training.data.clips import ClipSet, DataError
 from training.finder.maps import periods_of
@@ -26,6 +28,8 @@ class Tally(NamedTuple):
         for end_ns, batch, box in periods_of(recorded):
             finder.add(batch)
             track = finder.step(end_ns)
+            if not np.isfinite(box).all():
+                continue  # a real corpus may not tell where the face is
             periods += 1
             if track:
                 overlaps.append(track.box.overlap(Box(*box.tolist())))

@@ -8,10 +8,10 @@ from typing import NamedTuple
 import cv2
 import numpy as np
 
+from cs3d_ros.events.frames import DEFAULT_PERIOD_NS
 from cs3d_ros.face.activity import GRID_ROWS, MEMORIES_S, ActivityMap, image_of
 from training.data.clips import ClipSet, DataError
 
-PERIOD_NS = 33_333_333
 COLUMNS = 88  # of a canvas: a 4:3 sensor's, in whole strides
 FIRST_PERIOD = 5  # before, too little was seen to tell a face
 CLIPS_PER_TASK = 50
@@ -34,7 +34,6 @@ class Example(NamedTuple):
 
     counts: np.ndarray  # (2, rows, columns) float32, of ActivityMap
     box: np.ndarray  # (4,) float32: x, y, width, height in cells
-    condition: str
 
 
 def periods_of(recorded):
@@ -44,10 +43,10 @@ def periods_of(recorded):
     Boxes are (4,) float, x, y, width, height in pixels.
     """
     truth = recorded.truth
-    ends = np.arange(PERIOD_NS, int(truth.t_ns[-1]), PERIOD_NS)
+    ends = np.arange(DEFAULT_PERIOD_NS, int(truth.t_ns[-1]), DEFAULT_PERIOD_NS)
     boxes = np.stack([np.interp(ends, truth.t_ns, side) for side in truth.box.T], 1)
     for end_ns, box in zip(ends.tolist(), boxes):
-        yield end_ns, recorded.events.between(end_ns - PERIOD_NS, end_ns), box
+        yield end_ns, recorded.events.between(end_ns - DEFAULT_PERIOD_NS, end_ns), box
 
 
 def examples_of(recorded, count: int, rng: np.random.Generator) -> list[Example]:
@@ -60,12 +59,12 @@ def examples_of(recorded, count: int, rng: np.random.Generator) -> list[Example]
     examples = []
     for number, (_, batch, box) in enumerate(periods):
         activity.add(batch)
-        activity.close(PERIOD_NS / 1e9)
+        activity.close(DEFAULT_PERIOD_NS / 1e9)
         counts = activity.counts
         # a real corpus may not tell where the face is
         if number in picked and counts.any() and np.isfinite(box).all():
             box = (box / activity.cell).astype(np.float32)
-            examples.append(Example(counts, box, recorded.entry['condition']))
+            examples.append(Example(counts, box))
     return examples
 
 
