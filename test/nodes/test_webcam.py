@@ -16,7 +16,11 @@ from cs3d_ros.simulator import PRESETS, FrameSource, VideoError, VideoInfo, simu
 def heard(peer, start, message_type='event_array', until_ns=0, **settings):
     """Return the events that came until one of a time, the first of which may be missed."""
     ear = Ear(peer, message_type)
-    start(webcam=dict(settings, message_type=message_type))
+    start(webcam=dict(settings, message_type=message_type, autostart=False))
+    # the clip is short: it begins once DDS, however busy the machine, has found the publisher
+    assert peer.change('webcam', Transition.TRANSITION_CONFIGURE)
+    peer.wait_publishers('events', 1)
+    assert peer.change('webcam', Transition.TRANSITION_ACTIVATE)
     values = peer.wait_status('webcam', 'at the end')
     peer.wait(lambda: len(ear) and ear.batches[-1].t[-1] >= until_ns, 'the last event')
     return ear.events(), values
@@ -29,7 +33,8 @@ def test_events_are_those_of_the_simulator(peer, start, clip):
     )
     assert (values['frames'], values['frames_dropped']) == (str(CLIP_FRAMES), '0')
     assert values['events'] == str(len(expected))
-    assert events == expected[len(expected) - len(events) :]  # none is lost once it is heard
+    assert len(events) > len(expected) / 4
+    assert events == expected[len(expected) - len(events) :]
 
 
 def test_events_come_in_pieces_of_their_frame_and_in_its_time(peer, start, clip):
