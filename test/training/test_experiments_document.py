@@ -152,10 +152,13 @@ def test_sensitivity_shows_where_training_broke_off(folders):
 
 def test_light_without_grey_frames_says_so(folders):
     result = {'network': 'CS3D', 'levels': ['standard', 'low_light_3'], 'grey': {}}
-    result['events'] = {'standard': [0.8, 0.9], 'low_light_3': [0.5, 0.6]}
+    result['events'] = {
+        'standard': [scores(0.8), scores(0.9)],
+        'low_light_3': [scores(0.5), scores(0.6)],
+    }
     write_result(folders[0], 'light', result)
     text = written(folders)
-    assert '| low_light_3 | 0.03 | 55.0 ± 63.5 | not run |' in text
+    assert '| low_light_3 | 0.03 | 55.0 ± 63.5 | 45.0 ± 63.5 | not run | not run |' in text
     assert cv2.imread(str(folders[1].with_suffix('') / 'light.png')) is not None
 
 
@@ -168,12 +171,18 @@ def test_cross_folds_and_ablation_have_their_tables(folders):
     settled = {'found_right': 3, 'onsets': 4, 'loud': 1, 'neutral': 10}
     real = {**settled, 'auc': 0.8, 'returned_right': 1, 'returns': 2, 'loud_share': 0.1}
     tried = {'seed': 1, 'standard': 0.7, 'hard': 0.5, 'settled': settled, 'real': real}
-    row = {'name': 'windows', 'changes': 'nothing', 'runs': [{**tried, 'score': 0.4}]}
-    write_result(folders[0], 'ablation', {'rule': 'The score is so and so.', 'rows': [row]})
+    rows = [
+        {'name': 'windows', 'changes': 'nothing', 'runs': [{**tried, 'score': 0.4}]},
+        {'name': 'no jitter', 'changes': 'jitter', 'runs': [{**tried, 'hard': 0.3, 'score': 0.2}]},
+    ]
+    rows = [{**row, 'base': 'windows'} for row in rows]
+    write_result(folders[0], 'ablation', {'rule': 'The score is so and so.', 'rows': rows})
     text = written(folders)
-    assert '| A | B | 40.0 (1 seed) |' in text
-    assert '| 1 | s01, s02 | 50.0 | 20 |' in text
+    assert '| A | B | 40.0 (1 seed) | 30.0 (1 seed) |' in text
+    assert '| 1 | s01, s02 | 50.0 | 40.0 | 20 |' in text
     assert 'The score is so and so.' in text
+    assert '| nothing | 70.0 (1 seed) | 50.0 (1 seed) | – |' in text
+    assert '| jitter | 70.0 (1 seed) | 30.0 (1 seed) | -20.0 (1 seed) |' in text
     assert '| 75% of 4 | 10% of 10 | 0.80 (1 seed) | 75% of 4 | 50% of 2 |' in text
 
 

@@ -116,12 +116,14 @@ def test_conditions_are_judged_apart_and_together(trained, hard, tmp_path):
     found = examiner.summary(trained)
     for name, (truth, answer) in answers.items():
         assert len(truth) == 12  # onset and offset of six expressions
-        assert found['conditions'][name] == np.mean(truth == answer)
+        recalls = [np.mean(answer[truth == label] == label) for label in np.unique(truth)]
+        assert found['conditions'][name]['accuracy'] == np.mean(truth == answer)
+        assert found['conditions'][name]['mean_recall'] == pytest.approx(np.mean(recalls))
     truth, answer = examiner.expressions(trained)
     assert found['all']['trials'] == 24
     assert found['all']['chance'] == 0.5
     assert found['all']['accuracy'] == np.mean(truth == answer)
-    assert found['standard']['accuracy'] == found['conditions']['standard']
+    assert found['standard']['accuracy'] == found['conditions']['standard']['accuracy']
     assert found['hard'] is None  # of the four conditions one is there
     assert all(0 <= share <= 1 for share in found['silent'].values())
 

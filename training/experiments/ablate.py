@@ -53,7 +53,8 @@ class Ablation:
         for variant in variants:
             source = self._source(variant, clips, workers)
             runs = [self._judged(variant, source, seed, workers) for seed in self.scale.seeds]
-            rows.append({'name': variant.name, 'changes': variant.changes, 'runs': runs})
+            row = {'name': variant.name, 'changes': variant.changes, 'base': variant.base}
+            rows.append({**row, 'runs': runs})
             result = {'rule': RULE, 'rows': rows}
             result = write_result(self.out, 'ablation', result, self.scale.note())
         return result
@@ -92,7 +93,7 @@ class Ablation:
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
         summary = self._examiner.summary(trained)
-        standard, hard = summary['standard']['accuracy'], summary['hard']
+        standard, hard = summary['standard']['mean_recall'], summary['hard']
         bundle, way = self._examiner.bundle(trained), (variant.settling, variant.baseline)
         real = settled_on(bundle, self._watched, *way) if self._watched else None
         return {

@@ -2,7 +2,7 @@
 What makes one network better than another: rendered strangers, and real people who are neutral.
 
 The synthetic score alone is no guide to real people, so a candidate is judged on both: the
-accuracy on strangers under the hardest conditions, less the share of loudly wrong answers to real
+recall on strangers under the hardest conditions, less the share of loudly wrong answers to real
 neutral faces.
 """
 
@@ -26,10 +26,10 @@ PRESETS = ('clean', 'noisy')
 STRANGERS = 12  # rendered test clips per hard condition that go through the whole chain
 BASELINE_ESTIMATES = 8  # of a person, taken for neutral: half a second
 RULE = (
-    'The score is the accuracy on rendered strangers under the hardest conditions ({}), less the '
-    'share of loudly wrong answers to real talkers with a neutral face; both as shares, more is '
-    'better. Real clips are watched in {}, at true boxes. With clips this few the score chooses '
-    'between candidates, it proves nothing.'.format(', '.join(HARD), ' and '.join(PRESETS))
+    'The score is the mean recall on rendered strangers under the hardest conditions ({}), less '
+    'the share of loudly wrong answers to real talkers with a neutral face; both as shares, more '
+    'is better. Real clips are watched in {}, at true boxes. With clips this few the score '
+    'chooses between candidates, it proves nothing.'.format(', '.join(HARD), ' and '.join(PRESETS))
 )
 
 

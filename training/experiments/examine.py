@@ -124,21 +124,24 @@ class Examiner:
         -------
         dict
             ``standard`` and ``all``: scores over seven expressions, in the standard condition
-            (all, where a set knows none) and in all of them; ``conditions``: accuracies; ``hard``:
-            their mean over the hardest, None if one was not asked about; ``silent``: share of
-            zeros by activation layer, on standard clips; ``sparse_energy_mj``: estimate for
-            hardware that skips them; ``ece``, ``signs``, ``windows_seen`` and ``minutes`` of the
-            training itself.
+            (all, where a set knows none) and in all of them; ``conditions``: accuracy and mean
+            recall in each; ``hard``: mean recall, on average over the hardest, None if one was
+            not asked about; ``silent``: share of zeros by activation layer, on standard clips;
+            ``sparse_energy_mj``: estimate for hardware that skips them; ``ece``, ``signs``,
+            ``windows_seen`` and ``minutes`` of the training itself.
         """
         asked, answers, report = self._asked(trained), self.answers(trained), trained.report
-        accuracy = {name: float((t == a).mean()) for name, (t, a) in answers.items()}
+        conditions = {name: _scores(*pair) for name, pair in answers.items()}
         everything = _scores(*self.expressions(trained))
         return {
-            'standard': _scores(*answers[STANDARD]) if STANDARD in answers else everything,
+            'standard': conditions.get(STANDARD, everything),
             'all': everything,
-            'conditions': accuracy,
-            'hard': float(np.mean([accuracy[name] for name in HARD]))
-            if set(HARD) <= set(accuracy)
+            'conditions': {
+                name: {kind: found[kind] for kind in ('accuracy', 'mean_recall')}
+                for name, found in conditions.items()
+            },
+            'hard': float(np.mean([conditions[name]['mean_recall'] for name in HARD]))
+            if set(HARD) <= set(conditions)
             else None,
             'silent': asked['silent'],
             'sparse_energy_mj': asked['sparse_energy_mj'],

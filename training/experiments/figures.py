@@ -142,7 +142,7 @@ def draw_sensitivity(path: Path, result: dict) -> None:
 
 
 def draw_light(path: Path, result: dict) -> None:
-    """Write accuracy over light, of events and of grey frames, with 95 % intervals."""
+    """Write mean recall over light, of events and of grey frames, with 95 % intervals."""
     figure = Figure(figsize=(6, 3.6), layout='constrained')
     axes = figure.subplots()
     for kind, colour, name in (
@@ -150,7 +150,7 @@ def draw_light(path: Path, result: dict) -> None:
         ('grey', '#777777', 'grey frames of the same scenes'),
     ):
         levels = [c for c in result['levels'] if result[kind].get(c)]
-        means = [mean_95([100 * value for value in result[kind][c]]) for c in levels]
+        means = [mean_95([100 * run['mean_recall'] for run in result[kind][c]]) for c in levels]
         if not means:
             continue
         axes.errorbar(
@@ -164,6 +164,6 @@ def draw_light(path: Path, result: dict) -> None:
         )
     axes.set_xscale('log')
     axes.set_xlabel('light, of a well lit room')
-    axes.set_ylabel('accuracy, %')
+    axes.set_ylabel('mean recall, %')
     axes.legend(frameon=False)
     save(figure, path)

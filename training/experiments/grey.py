@@ -107,7 +107,7 @@ class Grey:
         return GreySet(self._pictures, folders, split, settings=frames, kinds=settings.augment)
 
     def judge(self, entry, seed: int) -> dict:
-        """Return the accuracies of an entry's network by condition."""
+        """Return accuracy and mean recall of an entry's network by condition."""
         run = run_of(entry, [self.view], self._scale, seed, 'grey', {'augment': KINDS})
         trained = finish(run, self._out, self._say, self.open)
         return {} if trained.failed else self._examiner.summary(trained)['conditions']

@@ -249,8 +249,9 @@ def sensitivity(result: dict, pictures: Path) -> str:
     figures.draw_sensitivity(pictures / 'sensitivity.png', result)
     broken = [cell for cell in result['cells'] if cell.get('failed')]
     lines = [
-        '`{}`, one seed; mean recall of seven expressions in all conditions, %. Guessing reaches '
-        '14.3.\n'.format(result['network']),
+        '`{}`, one seed; mean recall of seven expressions in all conditions, %.\n'.format(
+            result['network']
+        ),
         '![Mean recall over theta and beta]({}/sensitivity.png)\n'.format(pictures.name),
     ]
     rows = [
@@ -283,17 +284,26 @@ def light(result: dict, pictures: Path) -> str:
         (
             condition,
             '{:g}'.format(CONDITIONS[condition].light),
-            percent(result['events'].get(condition, [])),
-            percent(result['grey'].get(condition, [])) if result['grey'] else 'not run',
+            *(
+                percent([run[figure] for run in result[kind].get(condition, [])])
+                if result[kind]
+                else 'not run'
+                for kind in ('events', 'grey')
+                for figure in ('accuracy', 'mean_recall')
+            ),
         )
         for condition in result['levels']
     ]
-    return '`{}`.\n\n{}\n![Accuracy over light]({}/light.png)\n'.format(
-        result['network'],
-        table(
-            ('condition', 'light', 'on events, %', 'on grey frames of the same scenes, %'), rows
-        ),
-        pictures.name,
+    head = (
+        'condition',
+        'light',
+        'events: accuracy, %',
+        'mean recall, %',
+        'grey frames of the same scenes: accuracy, %',
+        'mean recall, %',
+    )
+    return ('`{}`.\n\n{}\n![Mean recall over light]({}/light.png)\n').format(
+        result['network'], table(head, rows), pictures.name
     )
 
 
@@ -304,31 +314,39 @@ def cross(result: dict, pictures: Path) -> str:
             pair['train'],
             pair['test'],
             percent([run['accuracy'] for run in _done(pair)]),
+            percent([run['mean_recall'] for run in _done(pair)]),
             spread([run['macro_f1'] for run in _done(pair)], '{:.3f}'),
             pair['trials'],
         )
         for pair in result['pairs']
     ]
     return '`{}`.\n\n'.format(result['network']) + table(
-        ('trained on', 'tested on', 'accuracy, %', 'macro-F1', 'answers'), rows
+        ('trained on', 'tested on', 'accuracy, %', 'mean recall, %', 'macro-F1', 'answers'), rows
     )
 
 
 def folds(result: dict, pictures: Path) -> str:
     """Return the table of folds."""
     rows = [
-        (k, ', '.join(fold['identities']), '{:.1f}'.format(100 * fold['accuracy']), fold['trials'])
+        (
+            k,
+            ', '.join(fold['identities']),
+            '{:.1f}'.format(100 * fold['accuracy']),
+            '{:.1f}'.format(100 * fold['mean_recall']),
+            fold['trials'],
+        )
         for k, fold in enumerate(result['folds'], 1)
     ]
     every = result['together']
     return (
-        '`{}`.\n\n{}\nAll folds together: {:.1%} of {} (95 % {:.1%} to {:.1%}), macro-F1 '
-        '{:.3f}.\n'.format(
+        '`{}`.\n\n{}\nAll folds together: {:.1%} of {} right (95 % {:.1%} to {:.1%}), mean '
+        'recall {:.1%}, macro-F1 {:.3f}.\n'.format(
             result['network'],
-            table(('fold', 'people', 'accuracy, %', 'answers'), rows),
+            table(('fold', 'people', 'accuracy, %', 'mean recall, %', 'answers'), rows),
             every['accuracy'],
             every['trials'],
             *every['accuracy_95'],
+            every['mean_recall'],
             every['macro_f1'],
         )
     )
@@ -336,12 +354,14 @@ def folds(result: dict, pictures: Path) -> str:
 
 def ablation(result: dict, pictures: Path) -> str:
     """Return the table of variants."""
+    by_name = {row['name']: row for row in result['rows']}
     rows = [
         (
             row['name'],
             row['changes'],
             percent([run['standard'] for run in _done(row)]),
             percent([run['hard'] for run in _done(row)]),
+            percent(_gains(row, by_name.get(row['base']), 'hard')),
             _counted(row, 'settled', 'found_right', 'onsets'),
             _counted(row, 'settled', 'loud', 'neutral'),
             spread([r['real']['auc'] for r in _done(row) if _has(r, 'auc')], '{:.2f}'),
@@ -355,8 +375,9 @@ def ablation(result: dict, pictures: Path) -> str:
     head = (
         'variant',
         'differs by',
-        'strangers, standard, %',
-        'strangers, hardest, %',
+        'strangers, standard: mean recall, %',
+        'hardest: mean recall, %',
+        'gained by it, same seeds, points',
         'the same, settled: onsets right',
         'neutral ones, loudly wrong',
         'real: AUC',
@@ -366,6 +387,16 @@ def ablation(result: dict, pictures: Path) -> str:
         'score',
     )
     return '{}\n{}\n'.format(result['rule'], table(head, rows))
+
+
+def _gains(row, base, figure):
+    """Return by how much a figure differs from that of the base with the same seed."""
+    known = {run['seed']: run[figure] for run in _done(base)} if base and base != row else {}
+    return [
+        run[figure] - known[run['seed']]
+        for run in _done(row)
+        if None not in (run[figure], known.get(run['seed']))
+    ]
 
 
 def _has(run, name):

@@ -7,6 +7,7 @@ from training.data.world import Ingredients
 
 GEOMETRY = ('crop', 'rotation')  # augmentations that stand for a tracker's errors
 BASE = 'windows'
+FEWER_CLIPS = 'all ingredients'  # the base of what learns from a set of its own
 
 
 class Variant(NamedTuple):
@@ -29,6 +30,11 @@ class Variant(NamedTuple):
         parts += ['a neutral baseline per person'] * self.baseline
         parts += ['learnt without ' + ', '.join(self.without)] * bool(self.without)
         return '; '.join(parts) or 'nothing'
+
+    @property
+    def base(self) -> str:
+        """Return the name of the variant that this one is compared with."""
+        return BASE if self.same_data else FEWER_CLIPS
 
     @property
     def trains(self) -> bool:
@@ -76,7 +82,7 @@ def ingredients(names) -> tuple:
     """Return a variant per ingredient that is left out, after the base on as few clips."""
     if not names:
         return ()
-    return (Variant('all ingredients', same_data=False),) + tuple(
+    return (Variant(FEWER_CLIPS, same_data=False),) + tuple(
         Variant('without ' + name, without=(name,), same_data=False) for name in names
     )
 
