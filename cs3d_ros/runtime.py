@@ -61,6 +61,6 @@ def runtime_errors(runtime) -> Tuple[type, ...]:
     ) + (RuntimeError, UnicodeDecodeError)
 
 
-def first_line(error: Exception) -> str:
-    """Return the first line of an error's text."""
-    return (str(error).strip().splitlines() or [type(error).__name__])[0]
+def first_line(said) -> str:
+    """Return the first line of what an error or a log says; of a silent one, its type."""
+    return (str(said).strip().splitlines() or [type(said).__name__])[0]

@@ -14,6 +14,7 @@ from typing import Any, Dict, NamedTuple, Tuple
 from cs3d_ros.inference.cuda import OUT_OF_MEMORY
 from cs3d_ros.inference.engine import BackendError, EngineError
 from cs3d_ros.inference.plans import PlanError
+from cs3d_ros.runtime import first_line
 
 LINES_TOLD = 2  # of what TensorRT logs for one failure, the last ones
 
@@ -39,7 +40,7 @@ class TensorRt:
         except (ImportError, OSError) as error:
             raise BackendError(
                 'TensorRT does not load, JetPack brings it, elsewhere pip install tensorrt '
-                '({})'.format(_first_line(str(error)))
+                '({})'.format(first_line(error))
             ) from error
         self.version = self.module.__version__
         self._log = _log_of(self.module)
@@ -53,7 +54,7 @@ class TensorRt:
 
     def failure(self, what: str, *reasons: str) -> EngineError:
         """Return an error with what TensorRT said of it, and with the cure if it lacked memory."""
-        said = '; '.join(map(_first_line, reasons or self._log.take())) or 'it does not say why'
+        said = '; '.join(map(first_line, reasons or self._log.take())) or 'it does not say why'
         cure = OUT_OF_MEMORY if 'memory' in said.lower() else 'backend onnxruntime needs no GPU'
         return EngineError('TensorRT {} {}: {}: {}'.format(self.version, what, said, cure))
 
@@ -148,10 +149,6 @@ class _ByName(LoadedPlan):
         for name, address in addresses.items():
             self._context.set_tensor_address(name, address)
         return self._context.execute_async_v3(stream)
-
-
-def _first_line(text):
-    return text.strip().split('\n')[0]
 
 
 @functools.lru_cache(maxsize=None)
