@@ -14,6 +14,7 @@ SCHEMA = 2  # newest that this version reads; 1 had no streams, no settling, not
 INPUT_NAMES = {'clip': 'clip', 'stream': 'frame'}  # by kind
 OUTPUT_NAME = 'probabilities'
 NEXT = 'next_'  # before the name of a state tensor, on its way out
+SHORTEST_PERIOD_NS, LONGEST_PERIOD_NS = 1_000_000, 1_000_000_000  # trained at 33_333_333
 SHIPPED_BUNDLE = os.path.join(
     os.path.dirname(os.path.dirname(os.path.abspath(__file__))), 'models', 'cs3d.onnx'
 )
@@ -125,11 +126,10 @@ def bundle_of_session(session, path: str) -> Bundle:
         )
     try:
         data = json.loads(text)
-    except ValueError as error:
+    except (ValueError, RecursionError) as error:  # of brackets inside one another
         raise BundleError(
-            "{}: the '{}' metadata is no JSON, export the bundle again: {}".format(
-                path, METADATA_KEY, error
-            )
+            "{}: the '{}' metadata is no JSON that can be read, export the bundle again: "
+            '{}'.format(path, METADATA_KEY, error)
         ) from error
     bundle = _checked(data, str(path))
     return bundle._replace(state_shapes=_checked_shapes(bundle, inputs, outputs))
@@ -250,9 +250,13 @@ _FIELDS = (
     ('unchanged', lambda v: isinstance(v, bool), 'true or false'),
     ('clip_frames', _whole, 'a whole number above 0'),
     ('size', _whole, 'a whole number above 0'),
-    ('period_ns', _whole, 'a whole number above 0'),
+    (
+        'period_ns',
+        lambda v: _whole(v) and SHORTEST_PERIOD_NS <= v <= LONGEST_PERIOD_NS,
+        'a whole number from {} to {} (1 ms to 1 s)'.format(SHORTEST_PERIOD_NS, LONGEST_PERIOD_NS),
+    ),
     ('step', lambda v: _whole(v) and v < 128, 'a whole number from 1 to 127'),
-    ('margin', lambda v: isinstance(v, (int, float)) and 0.5 <= v <= 4, 'a number from 0.5 to 4'),
+    ('margin', lambda v: type(v) in (int, float) and 0.5 <= v <= 4, 'a number from 0.5 to 4'),
     ('hop_frames', _whole, 'a whole number above 0'),
     ('state', _are_names, 'a list of different names'),
 )

@@ -74,10 +74,12 @@ class Engine:
         Raises
         ------
         EngineError
-            If a shape or dtype is another, or the network fails or answers NaN.
+            If a shape or dtype is another, the frames are not finite, or the network fails or
+            answers NaN.
         """
         bundle = self.bundle
         self._check(bundle.input_name, frames, bundle.input_shape, (np.ndarray,))
+        self._check_finite(frames)
         state = tuple(state) or self._initial
         if len(state) != len(bundle.state):
             raise EngineError(
@@ -90,9 +92,8 @@ class Engine:
         answer, state = self._infer(frames, state)
         if not np.isfinite(answer).all():
             raise EngineError(
-                '{} answered NaN or infinity: were {} and state finite?'.format(
-                    bundle.path, bundle.input_name
-                )
+                '{} answered NaN or infinity: is the state that it was given finite, and are '
+                'its own weights?'.format(bundle.path)
             )
         return answer[0], state
 
@@ -108,6 +109,20 @@ class Engine:
                     shape,
                     getattr(tensor, 'dtype', type(tensor).__name__),
                     getattr(tensor, 'shape', ''),
+                )
+            )
+
+    def _check_finite(self, frames):
+        # the answer does not tell: a ThresholdedRelu makes 0 of NaN
+        is_finite = np.isfinite(frames)
+        if not is_finite.all():
+            raise EngineError(
+                '{} reads finite values, got NaN or infinity in {} of {} of {}: make it of uint8 '
+                'frames, (frame - 128) / 128'.format(
+                    self.bundle.path,
+                    frames.size - np.count_nonzero(is_finite),
+                    frames.size,
+                    self.bundle.input_name,
                 )
             )
 

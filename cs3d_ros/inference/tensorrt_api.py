@@ -16,6 +16,9 @@ from cs3d_ros.inference.engine import BackendError, EngineError
 from cs3d_ros.inference.plans import PlanError
 from cs3d_ros.runtime import first_line
 
+# What 8 and later have; 7, of JetPack 4.4 and 4.5, builds no serialised networks.
+NEEDED = ('__version__', 'ILogger', 'Builder.build_serialized_network', 'OnnxParser', 'Runtime')
+INSTALL = 'JetPack brings it, elsewhere pip install tensorrt'
 LINES_TOLD = 2  # of what TensorRT logs for one failure, the last ones
 
 
@@ -31,7 +34,7 @@ class TensorRt:
     Raises
     ------
     BackendError
-        If it is not installed, or its libraries do not load.
+        If it is not installed, its libraries do not load, or it is older or something else.
     """
 
     def __init__(self):
@@ -39,9 +42,9 @@ class TensorRt:
             self.module = importlib.import_module('tensorrt')
         except (ImportError, OSError) as error:
             raise BackendError(
-                'TensorRT does not load, JetPack brings it, elsewhere pip install tensorrt '
-                '({})'.format(first_line(error))
+                'TensorRT does not load, {} ({})'.format(INSTALL, first_line(error))
             ) from error
+        _check_module(self.module)
         self.version = self.module.__version__
         self._log = _log_of(self.module)
 
@@ -149,6 +152,24 @@ class _ByName(LoadedPlan):
         for name, address in addresses.items():
             self._context.set_tensor_address(name, address)
         return self._context.execute_async_v3(stream)
+
+
+def _check_module(module):
+    """Refuse a namesake: to Python any folder on its path is a module, even an empty one."""
+    lacking = [
+        name for name in NEEDED if functools.reduce(_part_of, name.split('.'), module) is None
+    ]
+    if lacking:
+        # a folder without __init__.py has no file
+        places = getattr(module, '__path__', None) or [getattr(module, '__file__', 'no file')]
+        raise BackendError(
+            'the module tensorrt in {} is not TensorRT 8 or newer, as it lacks {}: take it '
+            'off the path of Python; {}'.format(', '.join(places), ', '.join(lacking), INSTALL)
+        )
+
+
+def _part_of(whole, name):
+    return getattr(whole, name, None)
 
 
 @functools.lru_cache(maxsize=None)

@@ -11,6 +11,7 @@ from typing import Any, Callable, Tuple
 
 from cs3d_ros.inference.engine import EngineError
 from cs3d_ros.inference.tensorrt_api import TensorRt
+from cs3d_ros.runtime import first_line
 
 PRECISIONS = ('fp16', 'fp32', 'int8')
 WORKSPACE_BYTES = 1 << 28  # for kernels that want room; 8.2 gives them none by itself
@@ -49,7 +50,9 @@ def build_plan(
     monitor = _monitor(api.module)
     if monitor:
         config.progress_monitor = monitor
-    plan = _run_telling(lambda: builder.build_serialized_network(network, config), monitor, tell)
+    plan = _run_telling(
+        api, lambda: builder.build_serialized_network(network, config), monitor, tell
+    )
     if plan is None:
         raise api.failure('built no engine')
     return bytes(plan), computes
@@ -138,21 +141,41 @@ def _monitor(trt) -> Any:
     return Monitor()
 
 
-def _run_telling(work, monitor, tell):
-    """Return what some work returns; in a thread, so that Ctrl-C is heard meanwhile."""
-    results = []
-    thread = threading.Thread(target=lambda: results.append(work()), daemon=True)
+def _run_telling(api, work, monitor, tell):
+    """
+    Return what some work returns; in a thread, so that Ctrl-C is heard meanwhile.
+
+    Raises
+    ------
+    EngineError
+        If the work raises anything.
+    """
+    results, errors = [], []
+
+    def run():
+        try:
+            results.append(work())
+        except Exception as error:  # MemoryError, RuntimeError: whatever the bindings raise
+            errors.append(error)
+
+    thread = threading.Thread(target=run, daemon=True)
     begin_s = time.monotonic()
     thread.start()
     try:
         while True:
             thread.join(TELL_EVERY_S)
             if not thread.is_alive():
-                return results[0] if results else None
+                break
             tell(_how_far(monitor, time.monotonic() - begin_s))
     finally:
         if monitor:
             monitor.is_cancelled = True
+    if not errors:
+        return results[0]
+    (error,) = errors
+    if isinstance(error, EngineError):
+        raise error
+    raise api.failure('built no engine', first_line(error)) from error
 
 
 def _how_far(monitor, elapsed_s):

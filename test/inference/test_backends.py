@@ -2,6 +2,7 @@
 
 import os
 import re
+import sys
 import time
 
 import numpy as np
@@ -12,6 +13,7 @@ from tiny_onnx import write_tiny_bundle, write_tiny_stream
 from cs3d_ros.inference import EngineError, OnnxRuntimeEngine, open_engine, open_tensorrt
 from cs3d_ros.inference.backends import difference
 from cs3d_ros.inference.bundle import BundleError
+from cs3d_ros.inference.engine import BackendError
 from cs3d_ros.inference.plans import Key, cache_folder, digest, write_plan
 
 ORIN = {'name': 'Orin', 'capability': (8, 7)}
@@ -77,6 +79,33 @@ def test_auto_without_a_device_takes_onnx_runtime_and_says_why(machine, path):
     assert (engine.backend, engine.fault) == ('onnxruntime', '')
     assert 'as no CUDA device answers' in engine.reason
     assert 'cudaErrorNoDevice' in engine.reason
+
+
+@pytest.mark.parametrize(
+    'file, told',
+    [
+        ('tensorrt/notes.txt', 'tensorrt'),
+        ('tensorrt/__init__.py', 'tensorrt'),
+        ('tensorrt.py', 'tensorrt.py'),
+    ],
+)
+def test_namesake_of_tensorrt_is_none_and_its_path_is_told(
+    machine, path, tmp_path, monkeypatch, file, told
+):
+    workspace = tmp_path / 'ws'
+    (workspace / file).parent.mkdir(parents=True)
+    (workspace / file).write_text('')
+    monkeypatch.delitem(sys.modules, 'tensorrt')
+    monkeypatch.setattr(sys, 'path', [str(workspace)])
+    engine = Opener(machine)(path, backend='auto')
+    assert (engine.backend, engine.fault) == ('onnxruntime', '')
+    assert 'as the module tensorrt in {} is not TensorRT'.format(workspace / told) in engine.reason
+
+
+def test_tensorrt_7_is_none_and_what_it_lacks_is_told(machine, path):
+    del machine.trt.Builder.build_serialized_network
+    with pytest.raises(BackendError, match='lacks Builder.build_serialized_network: .*JetPack'):
+        Opener(machine)(path)
 
 
 def test_auto_takes_onnx_runtime_where_tensorrt_fails_and_warns(machine, path):
@@ -254,6 +283,34 @@ def test_what_tensorrt_said_stands_in_the_error(machine, path):
         Opener(machine)(path)
     assert 'this is no error' not in str(caught.value)
     assert '\n' not in str(caught.value)
+
+
+def raiser(error):
+    def fail():
+        raise error
+
+    return fail
+
+
+@pytest.mark.parametrize(
+    'error, told',
+    [
+        (RuntimeError('of the bindings\nand more'), 'of the bindings: backend onnxruntime'),
+        (MemoryError(), 'MemoryError: close other programs'),
+    ],
+)
+def test_exception_while_an_engine_is_built_is_told(any_machine, path, error, told):
+    any_machine.trt.on_build = raiser(error)
+    with pytest.raises(EngineError, match='built no engine: ' + told) as caught:
+        open_tensorrt(path, cache=any_machine.cache)
+    assert caught.value.__cause__ is error
+    assert '\n' not in str(caught.value)
+
+
+def test_own_error_while_an_engine_is_built_is_raised_as_it_is(machine, path):
+    machine.trt.on_build = raiser(EngineError('as it is'))
+    with pytest.raises(EngineError, match='^as it is$'):
+        open_tensorrt(path, cache=machine.cache)
 
 
 def test_operator_that_tensorrt_does_not_know_is_told(any_machine, path):

@@ -74,8 +74,11 @@ def test_missing_field_is_named_with_the_cure(tmp_path, name):
         ('clip_frames', 0),
         ('size', -1),
         ('period_ns', 1.5),
+        ('period_ns', 999_999),
+        ('period_ns', 10**30),
         ('step', 128),
         ('margin', 'wide'),
+        ('margin', True),
         ('margin', float('nan')),
         ('hop_frames', None),
         ('operators', {}),
@@ -89,6 +92,20 @@ def test_missing_field_is_named_with_the_cure(tmp_path, name):
 def test_wrong_field_is_named_with_what_was_found(tmp_path, field, value):
     path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(**{field: value}))
     with pytest.raises(BundleError, match="'{}' must be .*, got ".format(field)):
+        read_bundle(path)
+
+
+@pytest.mark.parametrize('period_ns', [1_000_000, 1_000_000_000])
+def test_period_from_a_millisecond_to_a_second_is_read(tmp_path, period_ns):
+    path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(period_ns=period_ns))
+    assert read_bundle(path).period_ns == period_ns
+
+
+def test_period_out_of_range_is_refused_with_the_range(tmp_path):
+    path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(period_ns=1_000_000_001))
+    with pytest.raises(
+        BundleError, match='from 1000000 to 1000000000 .1 ms to 1 s., got 1000000001'
+    ):
         read_bundle(path)
 
 
@@ -180,7 +197,17 @@ def test_metadata_that_contradicts_the_network_is_refused(tmp_path, metadata, fa
 
 
 @pytest.mark.parametrize(
-    'text, fault', [('{"schema": 1', 'no JSON'), ('[1, 2]', 'JSON object'), ('', 'no JSON')]
+    'text, fault',
+    [
+        ('{"schema": 1', 'no JSON'),
+        ('[1, 2]', 'JSON object'),
+        ('', 'no JSON'),
+        ('[' * 100_000, 'no JSON that can be read'),
+        (
+            json.dumps(METADATA)[:-1] + ', "more": ' + '[' * 100_000 + ']' * 100_000 + '}',
+            'recursion',
+        ),
+    ],
 )
 def test_metadata_that_is_no_object_is_refused(tmp_path, text, fault):
     with pytest.raises(BundleError, match=fault):

@@ -49,14 +49,19 @@ def test_state_of_a_stateless_bundle_is_refused(engine):
         engine.run(np.zeros(CLIP_SHAPE, np.float32), (np.zeros(1),))
 
 
-def test_clip_with_nan_is_an_error_not_an_answer(engine):
-    with pytest.raises(EngineError, match='NaN'):
-        engine.run(np.full(CLIP_SHAPE, np.nan, np.float32))
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_clip_that_is_not_finite_is_refused_with_the_cure(engine, value):
+    clip = np.zeros(CLIP_SHAPE, np.float32)
+    clip[0, 0, 3, 50, 50:52] = value
+    with pytest.raises(
+        EngineError, match='NaN or infinity in 2 of 200704 .* clip: .*uint8 frames'
+    ):
+        engine.run(clip)
 
 
 def test_network_that_answers_nan_is_refused_at_once(tmp_path):
     path = write_tiny_bundle(tmp_path / 'nan.onnx', bias=np.full(8, np.nan))
-    with pytest.raises(EngineError, match='NaN'):
+    with pytest.raises(EngineError, match='answered NaN .*are its own weights'):
         OnnxRuntimeEngine(path)
 
 
@@ -112,7 +117,7 @@ def test_stream_begins_with_zeros(stream):
         ((np.zeros((1, 1)),), 'reads memory as float32 .*got float64'),
         ((0.0,), 'reads memory as float32 .*got float'),
         ((np.zeros((1, 1), np.float32),) * 2, 'has 1 state tensors, got 2'),
-        ((np.full((1, 1), np.nan, np.float32),), 'NaN.*were frame and state finite'),
+        ((np.full((1, 1), np.nan, np.float32),), 'answered NaN .*is the state .* finite'),
     ],
 )
 def test_wrong_state_is_refused_with_what_was_found(stream, state, fault):

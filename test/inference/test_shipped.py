@@ -6,7 +6,7 @@ import re
 import numpy as np
 import pytest
 
-from cs3d_ros.inference import EXPRESSIONS, SHIPPED_BUNDLE, OnnxRuntimeEngine
+from cs3d_ros.inference import EXPRESSIONS, SHIPPED_BUNDLE, EngineError, OnnxRuntimeEngine
 
 FOLDER = os.path.dirname(SHIPPED_BUNDLE)
 LARGEST = 12_000_000  # bytes
@@ -39,6 +39,12 @@ def test_probabilities_are_probabilities(engine):
     assert probabilities.shape == (engine.bundle.output_count,)
     assert probabilities.min() >= 0
     assert probabilities.sum() == pytest.approx(1.0, abs=1e-5)
+
+
+@pytest.mark.parametrize('value', [np.nan, np.inf, -np.inf])
+def test_frames_that_are_not_finite_get_no_answer(engine, value):
+    with pytest.raises(EngineError, match='reads finite values'):
+        engine.run(np.full(engine.bundle.input_shape, value, np.float32))
 
 
 def test_stillness_is_no_change(engine):

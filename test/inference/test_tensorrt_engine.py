@@ -175,7 +175,7 @@ def test_state_may_be_arrays_too(stream):
         (frame_of(0), (np.zeros((1, 2), np.float32),), 'reads memory as .*got float32'),
         (frame_of(0), (0.0,), 'reads memory as float32 .*got float'),
         (frame_of(0), (np.zeros((1, 1), np.float32),) * 2, 'has 1 state tensors, got 2'),
-        (frame_of(np.nan), (), 'answered NaN'),
+        (frame_of(np.nan), (), 'reads finite values, got NaN or infinity'),
         (frame_of(0), (np.full((1, 1), np.nan, np.float32),), 'answered NaN'),
     ],
 )
