@@ -5,14 +5,14 @@ import pytest
 
 pytest.importorskip('torch')
 import torch
-from fabricated import write_set
+from fabricated import make_set, write_set
 from onnxruntime import InferenceSession
 
 from cs3d_ros.events.frames import DEFAULT_PERIOD_NS
 from cs3d_ros.face import Box, FaceFinder, FaceTrack
 from cs3d_ros.face.activity import GRID_ROWS, ActivityMap, image_of
 from cs3d_ros.face.finder import MODEL
-from training.data.clips import ClipSet, DataError
+from training.data.clips import ClipSet, DataError, write_shard
 from training.finder import maps
 from training.finder.__main__ import learn, main
 from training.finder.judge import Tally
@@ -132,6 +132,14 @@ def test_shuffled_face_keeps_its_events():
     np.testing.assert_array_equal(np.sort(mixed, None), np.sort(counts, None))
 
 
+@pytest.mark.parametrize('box', [(20, -3, 40, GRID_ROWS + 6), (-9, 10, COLUMNS + 20, 30)])
+def test_face_beyond_the_canvas_is_shuffled_where_it_is_seen(box):
+    counts = np.random.default_rng(0).random((2, GRID_ROWS, COLUMNS), np.float32)
+    mixed = maps._shuffled(counts, box, np.random.default_rng(3))
+    assert not np.array_equal(mixed, counts)
+    np.testing.assert_array_equal(np.sort(mixed, None), np.sort(counts, None))
+
+
 def test_shapes_leave_the_face_alone():
     box = 30, 20, 18, 24
     for seed in range(20):
@@ -223,6 +231,60 @@ def test_command_writes_a_finder_and_its_card(source, tmp_path):
     assert '| standard | 1 |' in card
     assert '| together | 1 |' in card
     assert '12 variants' in card.replace('\n', ' ')
+
+
+@pytest.fixture
+def nothing_collected(monkeypatch):
+    """Fail a test whose command begins to work."""
+    monkeypatch.setattr('training.finder.__main__.collect', lambda *_: pytest.fail('collected'))
+
+
+def test_set_without_test_clips_is_told_at_once(tmp_path, nothing_collected):
+    learnt = [clip for clip in make_set(1) if clip.entry['split'] == 'train']
+    write_shard(tmp_path / 'learnt.h5', learnt)
+    with pytest.raises(SystemExit, match='error: .* has no clips of test'):
+        main([str(tmp_path), '-o', str(tmp_path / 'a.onnx')])
+
+
+def test_missing_output_folder_is_told_at_once(source, tmp_path, nothing_collected):
+    with pytest.raises(SystemExit, match='error: .*nowhere is no folder .* -o'):
+        main([str(source), '-o', str(tmp_path / 'nowhere' / 'a.onnx')])
+
+
+def test_output_of_another_name_is_told_at_once(source, tmp_path, nothing_collected, capsys):
+    with pytest.raises(SystemExit):
+        main([str(source), '-o', str(tmp_path / 'a.md')])
+    assert 'must end in .onnx' in capsys.readouterr().err
+
+
+def test_network_is_kept_where_it_cannot_be_judged(source, tmp_path, monkeypatch):
+    def broken(*_):
+        raise DataError('a shard is damaged')
+
+    monkeypatch.setattr('training.finder.__main__.judged', broken)
+    line = [str(source), '-o', str(tmp_path / 'a.onnx'), '--steps', '1', '--batch', '2']
+    with pytest.raises(SystemExit, match='a shard is damaged'):
+        main([*line, '--maps-per-clip', '1', '--workers', '1'])
+    assert FaceFinder(346, 260, model=str(tmp_path / 'a.onnx')).step(0) is None
+
+
+@pytest.mark.parametrize(
+    ('dead', 'told'),
+    [
+        (lambda quality: quality.mean() * np.nan, 'nan and its gradient nan'),
+        (lambda quality: (0 * quality.mean()).abs().sqrt(), '0 and its gradient nan'),
+    ],
+)
+def test_what_diverged_is_told_and_replaces_nothing(source, tmp_path, monkeypatch, dead, told):
+    losses = iter([torch.mean, dead])
+    monkeypatch.setattr('training.finder.__main__.loss', lambda quality, *_: next(losses)(quality))
+    path = tmp_path / 'a.onnx'
+    path.write_bytes(b'a good one')
+    line = [str(source), '-o', str(path), '--steps', '2', '--batch', '2']
+    with pytest.raises(SystemExit, match='error: the loss became {} in step 2'.format(told)):
+        main([*line, '--maps-per-clip', '1', '--workers', '1'])
+    assert path.read_bytes() == b'a good one'
+    assert list(tmp_path.iterdir()) == [path]
 
 
 def test_bad_input_is_told(source, tmp_path):

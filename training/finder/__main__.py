@@ -7,15 +7,15 @@ is judged on test identities. A card is written beside it.
 
 import argparse
 import os
-import tempfile
 from pathlib import Path
 
 import numpy as np
 import torch
 
 from cs3d_ros import Cs3dError
-from training.data.clips import write_whole
-from training.finder.judge import judged
+from training.checkpoints import DivergedError
+from training.data.clips import ClipSet, DataError, write_whole
+from training.finder.judge import judged, picked
 from training.finder.maps import collect, varied
 from training.finder.network import FinderNetwork, loss, onnx_model
 
@@ -30,7 +30,14 @@ def say(line):
 
 
 def learn(examples, steps: int, batch: int, seed: int) -> FinderNetwork:
-    """Return a network that learnt from examples, varied anew each time."""
+    """
+    Return a network that learnt from examples, varied anew each time.
+
+    Raises
+    ------
+    DivergedError
+        If the loss, or its gradient, is no number any more.
+    """
     torch.manual_seed(seed)
     rng, network = np.random.default_rng(seed), FinderNetwork()
     optimizer = torch.optim.AdamW(network.parameters(), PEAK_RATE, weight_decay=DECAY)
@@ -42,6 +49,12 @@ def learn(examples, steps: int, batch: int, seed: int) -> FinderNetwork:
         value = loss(*network(images), boxes, shown)
         optimizer.zero_grad()
         value.backward()
+        norm = torch.nn.utils.get_total_norm(weight.grad for weight in network.parameters())
+        if not torch.isfinite(value + norm):
+            raise DivergedError(
+                'the loss became {:.3g} and its gradient {:.3g} in step {}: give another --seed '
+                'or a larger --batch (now {})'.format(value.item(), norm.item(), step, batch)
+            )
         optimizer.step()
         schedule.step()
         summed += value.item()
@@ -52,19 +65,21 @@ def learn(examples, steps: int, batch: int, seed: int) -> FinderNetwork:
 
 
 def teach(options):
-    """Collect, learn, export, judge."""
+    """Collect, learn, export, judge; what would stop it at the end is told at once."""
     torch.set_num_threads(options.threads)
+    folder, clips = options.output.parent, ClipSet(options.data)
+    if not (folder.is_dir() and os.access(folder, os.W_OK)):
+        raise DataError(
+            '{} is no folder that can be written to: make it, or name another by -o'.format(folder)
+        )
+    judged_on = picked(clips, JUDGED_ON, options.judged_clips)
     examples = collect(
         options.data, 'train', options.maps_per_clip, options.seed, options.workers, say
     )
     network = learn(examples, options.steps, options.batch, options.seed)
-    content = onnx_model(network).SerializeToString()
-    with tempfile.TemporaryDirectory() as folder:
-        draft = Path(folder) / 'draft.onnx'
-        draft.write_bytes(content)
-        table = judged(draft, options.data, JUDGED_ON, options.judged_clips)
+    write_whole(options.output, onnx_model(network).SerializeToString())
+    table = judged(options.output, clips, judged_on)
     say(table)
-    write_whole(options.output, content)
     write_whole(options.output.with_suffix('.md'), card(options, len(examples), table).encode())
 
 
@@ -125,6 +140,8 @@ def main(arguments=None):
     for name in ('steps', 'batch', 'maps_per_clip', 'judged_clips', 'threads', 'workers'):
         if getattr(options, name) < 1:
             p.error('--{} must be 1 or more'.format(name.replace('_', '-')))
+    if options.output.suffix != '.onnx':
+        p.error('{} must end in .onnx'.format(options.output))
     try:
         teach(options)
     except Cs3dError as error:

@@ -1,5 +1,6 @@
 """How often the finder is right: its whole track, against the true boxes of rendered people."""
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -55,31 +56,31 @@ HEADER = (
 )
 
 
-def judged(model: Path, folder: Path, split: str, most: int) -> str:
+def picked(clips: ClipSet, split: str, most: int) -> list[int]:
     """
-    Return the table of a split, in Markdown.
-
-    Parameters
-    ----------
-    model : Path
-    folder : Path
-        Set of clips.
-    split : str
-    most : int
-        Clips of each condition.
+    Return the numbers of the clips of a split to judge on, at most so many of each condition.
 
     Raises
     ------
     DataError
         If the split is empty.
     """
-    clips, tallies = ClipSet(folder), {}
+    numbers, taken = [], Counter()
     for number, entry in enumerate(clips.entries):
-        tally = tallies.get(entry['condition'], Tally())
-        if entry['split'] == split and tally.clips < most:
-            tallies[entry['condition']] = tally.and_of(clips[number], model)
-    if not tallies:
-        raise DataError('{} has no clips of {}'.format(folder, split))
+        if entry['split'] == split and taken[entry['condition']] < most:
+            taken[entry['condition']] += 1
+            numbers.append(number)
+    if not numbers:
+        raise DataError('{} has no clips of {}'.format(clips.folder, split))
+    return numbers
+
+
+def judged(model: Path, clips: ClipSet, numbers: list[int]) -> str:
+    """Return the table of a finder on the clips of these numbers, in Markdown."""
+    tallies = {}
+    for number in numbers:
+        condition = clips.entries[number]['condition']
+        tallies[condition] = tallies.get(condition, Tally()).and_of(clips[number], model)
     together = Tally(*map(sum, zip(*tallies.values())))
     rows = [tallies[name].row(name) for name in sorted(tallies)]
     return '\n'.join([HEADER, *rows, together.row('together')])

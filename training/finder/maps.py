@@ -145,7 +145,11 @@ def _placed(example, is_seen, rng):
 
 def _shuffled(counts, box, rng):
     """Return counts with the parts of the face in another order."""
-    height, width = (int(side / PARTS) for side in (box[3], box[2]))
+    # a face may be larger than the canvas
+    height, width = (
+        min(int(side / PARTS), space // PARTS)
+        for side, space in ((box[3], GRID_ROWS), (box[2], COLUMNS))
+    )
     top = np.clip(int(box[1]), 0, GRID_ROWS - PARTS * height)
     left = np.clip(int(box[0]), 0, COLUMNS - PARTS * width)
     rows, columns = top + height * np.arange(PARTS), left + width * np.arange(PARTS)
