@@ -178,6 +178,9 @@ def add_pool(graph: Graph, pool):
         graph.tall()
     graph.add('MaxPool', kernel_shape=(space, space), strides=(space, space), pads=(pad,) * 4)
     h, w = ((side + 2 * pad) // space for side in (h, w))
+    if t % time:  # the last frames fill no window, and torch leaves them out
+        graph.reshape(1, c, t, h * w)
+        graph.slice(0, t // time * time, axis=2)
     if time > 1:
         graph.reshape(1, c, t // time, time * h * w)
         frames = graph.now

@@ -91,9 +91,9 @@ def main(argv=None):
     """Print a row of Markdown for each bundle; exit with 1 if TensorRT 8.2 would not take one."""
     p = argparse.ArgumentParser(prog='python -m training.operators', description=__doc__)
     p.add_argument('bundles', type=Path, nargs='+', metavar='BUNDLE', help='.onnx')
-    refused = []
+    bundles, refused = p.parse_args(argv).bundles, []
     print('| bundle | operators | views | others |\n|---|---|---|---|')
-    for path in p.parse_args(argv).bundles:
+    for path in bundles:
         model = onnx.load(path)
         kinds = counted(model)
         views = sum(kinds[kind] for kind in VIEWS)

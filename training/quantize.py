@@ -7,6 +7,7 @@ for clips; a stream's single frames are faster in float.
 
 import copy
 import tempfile
+from itertools import count
 from pathlib import Path
 
 import numpy as np
@@ -22,22 +23,28 @@ from onnxruntime.quantization import (
 
 from cs3d_ros.inference.bundle import INPUT_NAMES, NEXT
 from cs3d_ros.inference.estimator import scaled
+from training.graph import ExportError
 
 CALIBRATION_RUNS = 128  # of the network
 FEW_CHANNELS = 8  # fewer are not worth the change of number and of layout
 
 
 class _Feeds(CalibrationDataReader):
-    """Inputs of a model, one run after the other; a stream's memory goes on through a sequence."""
+    """Inputs of a model, one run after the other."""
 
-    def __init__(self, model: onnx.ModelProto, sequences, runs: int):
-        self._feeds = iter(_feeds_of(model, sequences, runs))
+    def __init__(self, feeds):
+        self._feeds = iter(feeds)
 
     def get_next(self):
         return next(self._feeds, None)
 
 
-def _feeds_of(model, sequences, runs):
+def feeds_of(model: onnx.ModelProto, sequences, runs: int):
+    """
+    Yield the inputs to calibrate a model on, at most ``runs``, picked evenly from all sequences.
+
+    A stream's memory goes on through a sequence, also over the frames that are not picked.
+    """
     shapes = {
         tensor.name: tuple(d.dim_value for d in tensor.type.tensor_type.shape.dim)
         for tensor in model.graph.input
@@ -49,19 +56,33 @@ def _feeds_of(model, sequences, runs):
             for frames in sequences
             for end in range(length, len(frames) + 1, length // 2)
         ]
-        for clip in clips[:: max(1, len(clips) // runs)][:runs]:
-            yield {INPUT_NAMES['clip']: scaled(clip)[None, None]}
+        for k in _picked(len(clips), runs, sequences, length):
+            yield {INPUT_NAMES['clip']: scaled(clips[k])[None, None]}
         return
     session = InferenceSession(model.SerializeToString(), providers=['CPUExecutionProvider'])
     states = [name for name in shapes if name != INPUT_NAMES['stream']]
-    length = max(1, runs // len(sequences))
+    picked = set(_picked(sum(map(len, sequences)), runs, sequences, length=1))
+    numbers = count()
     for frames in sequences:
         state = {name: np.zeros(shapes[name], np.float32) for name in states}
-        for k, frame in enumerate(frames):
+        for frame in frames:
             feed = {INPUT_NAMES['stream']: scaled(frame)[None, None], **state}
-            if k % max(1, len(frames) // length) == 0:
+            if next(numbers) in picked:
                 yield feed
             state = dict(zip(states, session.run([NEXT + name for name in states], feed)))
+
+
+def _picked(total, runs, sequences, length):
+    """Return the numbers of the inputs that are taken, of so many in all."""
+    if not total:
+        raise ExportError(
+            'int8 is calibrated on sequences of {} or more frames, the longest of {} has {}: give '
+            'longer ones, or export without --int8'.format(
+                length, len(sequences), max(map(len, sequences), default=0)
+            )
+        )
+    number = min(total, runs)
+    return [k * total // number for k in range(number)]
 
 
 def quantized(model: onnx.ModelProto, sequences, runs: int = CALIBRATION_RUNS) -> onnx.ModelProto:
@@ -75,14 +96,19 @@ def quantized(model: onnx.ModelProto, sequences, runs: int = CALIBRATION_RUNS) -
     sequences : list of np.ndarray [shape=(T, size, size), dtype=uint8]
         Event frames to calibrate on.
     runs : int
-        Runs of the network on them, about.
+        Runs of the network on them, spread evenly over all, or fewer if there are no more.
+
+    Raises
+    ------
+    ExportError
+        If no sequence is long enough to run the network on.
     """
     with tempfile.TemporaryDirectory() as folder:
         path = Path(folder) / 'int8.onnx'
         quantize_static(
             copy.deepcopy(model),  # it is changed on the way
             path,
-            _Feeds(model, sequences, runs),
+            _Feeds(feeds_of(model, sequences, runs)),
             quant_format=QuantFormat.QDQ,
             per_channel=True,
             activation_type=QuantType.QInt8,

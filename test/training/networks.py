@@ -36,8 +36,10 @@ def network_of(name, **settings):
             module.momentum = 1.0 if isinstance(module, torch.nn.BatchNorm2d) else 0.1
         elif isinstance(module, torch.nn.Conv2d) and module.bias is not None:
             torch.nn.init.uniform_(module.bias, -0.1, 0.1)
+    length = max(16, network.settings.frames)  # a stream reads one frame, or any number
     clips = [
-        (frames_of(np.random.default_rng(k), 16).astype(np.float32) - 128) / 128 for k in (0, 1)
+        (frames_of(np.random.default_rng(k), length).astype(np.float32) - 128) / 128
+        for k in (0, 1)
     ]
     with torch.no_grad():
         network(torch.from_numpy(np.stack(clips)[:, None]))

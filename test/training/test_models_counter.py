@@ -1,9 +1,11 @@
+from pathlib import Path
+
 import pytest
 
 pytest.importorskip('torch')
 import torch
 
-from training.models import C3D_SETTINGS, LADDER, build
+from training.models import C3D_SETTINGS, build
 from training.models.counter import (
     ADDITION_J,
     MAC_J,
@@ -16,6 +18,7 @@ from training.models.counter import (
 )
 
 SMALL = {'width': 0.25, 'size': 64}
+DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'training.md'
 
 
 @pytest.fixture(autouse=True)
@@ -23,10 +26,12 @@ def seeded():
     torch.manual_seed(5)
 
 
-def cost_of(step):
-    name, settings = LADDER[step]
+def cost_of(name):
+    kind, settings = TABLE[name]
+    if kind == 'spiking':
+        pytest.importorskip('snntorch')
     with torch.device('meta'):
-        return count(build(name, **settings))
+        return count(build(kind, **settings))
 
 
 @pytest.mark.parametrize('name, settings', [('c3d', {}), ('cs3d', C3D_SETTINGS.as_dict())])
@@ -97,6 +102,64 @@ def test_cost_of_a_convolution_by_hand():
     voxels = 16 * 64 * 64
     assert layer.macs == 27 * 16 * voxels and layer.parameters == 28 * 16
     assert layer.activation_bytes == 4 * 16 * voxels
+
+
+@pytest.mark.parametrize(
+    'name', [name for name, (kind, _) in TABLE.items() if kind in ('cs3d', 'stream')]
+)
+def test_pointwise_convolution_costs_what_one_of_torch_does(name, monkeypatch):
+    def totals():
+        cost = count(small(*TABLE[name]))
+        return cost.macs, cost.operations, cost.parameters, cost.activation_bytes
+
+    def of_torch(channels, out):
+        return torch.nn.Conv3d(channels, out, 1)
+
+    ours = totals()
+    monkeypatch.setattr('training.models.cs3d.PointConv', of_torch)
+    monkeypatch.setattr('training.models.stream.PointConv', of_torch)
+    assert ours == totals()
+
+
+def test_cost_of_a_pointwise_convolution_by_hand():
+    cost = count(small(*TABLE['+ factorised']))
+    layer = next(layer for layer in cost.layers if layer.name == 'features.1.conv.2')
+    values = 32 * 16 * 32 * 32
+    assert (layer.macs, layer.operations) == (16 * values, 2 * 16 * values)
+    assert layer.activation_bytes == 4 * values
+
+
+@pytest.mark.parametrize(
+    'name, megabytes',
+    [
+        ('+ factorised', 205.1),
+        ('+ attention', 257.4),
+        ('CS3D, pooled head, own stem', 67.0),
+        ('CS3D-Stream, per frame', 3.4),
+    ],
+)
+def test_networks_write_so_many_bytes(name, megabytes):
+    assert round(cost_of(name).activation_bytes / 1e6, 1) == megabytes
+
+
+def rows_of_the_docs():
+    """Return the numbers of the table in docs/training.md, a list of words for each network."""
+    table = DOCS.read_text().partition('| M multiply-adds |')[2].partition('\n\n')[0]
+    return [[cell.strip() for cell in row.split('|')[2:-1]] for row in table.splitlines()[2:]]
+
+
+@pytest.mark.parametrize('name, row', list(zip(TABLE, rows_of_the_docs(), strict=True)), ids=TABLE)
+def test_table_of_the_docs_holds_what_is_counted(name, row):
+    cost = cost_of(name)
+    values = (
+        cost.macs / 1e6,
+        cost.operations / 1e6,
+        cost.parameters / 1e6,
+        cost.activation_bytes / 1e6,
+        cost.energy_j * 1e3,
+    )
+    digits = [len(cell.partition('.')[2]) for cell in row]
+    assert row == ['{:,.{}f}'.format(value, n) for value, n in zip(values, digits)]
 
 
 def test_dense_energy_is_that_of_45_nm_silicon():

@@ -11,7 +11,7 @@ from networks import SMALL_CLIP, SMALL_STREAM, frames_of, network_of
 from training.graph import ExportError, onnx_model
 from training.models import LADDER
 from training.operators import complaints
-from training.quantize import quantized
+from training.quantize import feeds_of, quantized
 
 W = 0.125
 CLIPS = {
@@ -25,6 +25,8 @@ CLIPS = {
     'pooled': ('cs3d', {'width': W, 'head': 'gap'}),
     'learnt thresholds': ('cs3d', {'width': W, 'head': 'gap', 'learn_theta': True}),
     'rate normalised': ('cs3d', {**SMALL_CLIP, 'rate_norm': True}),
+    'odd frames': ('cs3d', {**SMALL_CLIP, 'frames': 17}),
+    'odd frames later': ('c3d', {'width': W, 'frames': 24}),
     'dense with attention': ('cs3d', {'width': W, 'factorised': False, 'head': 'gap'}),
 }
 STREAMS = {
@@ -58,7 +60,7 @@ def test_graph_of_every_clip_network_answers_as_torch_does(name):
     session = session_of(onnx_model(network, temperature=0.8))
     apart = []
     for seed in range(5):
-        clip = inputs_of(seed, 16)[None, None]
+        clip = inputs_of(seed, network.settings.frames)[None, None]
         with torch.inference_mode():
             expected = torch.softmax(network(torch.from_numpy(clip)) / 0.8, 1).numpy()
         apart.append(np.abs(session.run(None, {'clip': clip})[0] - expected).max())
@@ -212,6 +214,43 @@ def test_int8_is_much_smaller_and_answers_nearly_the_same(int8):
             answers.append(answer)
     np.testing.assert_allclose(*answers, atol=0.05)
     assert not np.array_equal(*answers)
+
+
+def calibrated_on(name, lengths, runs):
+    """Return how often each sequence is calibrated on; its number is the grey of its frames."""
+    sequences = [np.full((n, 112, 112), number, np.uint8) for number, n in enumerate(lengths)]
+    feeds = feeds_of(onnx_model(network_called(name)), sequences, runs)
+    greys = [next(iter(feed.values())).mean() * 128 + 128 for feed in feeds]
+    return np.bincount(np.rint(greys).astype(int), minlength=len(lengths)).tolist()
+
+
+@pytest.mark.parametrize(
+    'name, lengths, runs, counts',
+    [
+        ('shipped', [40] * 9, 27, [3] * 9),  # of 4 clips each
+        ('stream', [40] * 9, 27, [3] * 9),
+        ('shipped', [16, 9, 40], 99, [1, 0, 4]),
+        ('stream', [16, 0, 40], 99, [16, 0, 40]),
+        ('stream', [4] * 6, 3, [1, 0, 1, 0, 1, 0]),
+    ],
+)
+def test_calibration_sees_all_sequences_alike(name, lengths, runs, counts):
+    assert calibrated_on(name, lengths, runs) == counts
+
+
+@pytest.mark.parametrize(
+    'lengths, name, words',
+    [
+        ([], 'shipped', 'of 16 or more frames, the longest of 0 has 0: give longer ones'),
+        ([15, 9], 'shipped', 'of 16 or more frames, the longest of 2 has 15: .* without --int8'),
+        ([], 'stream', 'of 1 or more frames, the longest of 0 has 0: give longer ones'),
+        ([0], 'stream', 'of 1 or more frames, the longest of 1 has 0: give longer ones'),
+    ],
+)
+def test_nothing_to_calibrate_on_is_told(lengths, name, words):
+    sequences = [np.full((length, 112, 112), 128, np.uint8) for length in lengths]
+    with pytest.raises(ExportError, match=words):
+        quantized(onnx_model(network_called(name)), sequences)
 
 
 def test_quantising_leaves_the_float_model_alone():

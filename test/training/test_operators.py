@@ -1,5 +1,6 @@
 """What TensorRT 8.2 takes, by its list of operators; nothing of this has run in TensorRT."""
 
+import re
 from pathlib import Path
 
 import numpy as np
@@ -14,6 +15,7 @@ from cs3d_ros.inference import SHIPPED_BUNDLE
 from training.operators import complaints, counted, main
 from training.views import without_idle_views
 
+DOCS = Path(__file__).resolve().parents[2] / 'docs' / 'training.md'
 BUNDLES = sorted(Path(SHIPPED_BUNDLE).parent.glob('cs3d*.onnx'))
 SMALL = (1, 1, 4, 4)
 
@@ -114,6 +116,24 @@ def test_command_counts_and_complains(tmp_path, capsys):
     assert capsys.readouterr().out.splitlines()[-1] == (
         'bad.onnx: Celu n: is not among its operators'
     )
+
+
+def test_command_of_the_docs_prints_their_table(capsys):
+    command, table = re.search(
+        r'`python -m training.operators (cs3d_ros\S+)`.*?\n.*?\n(.*?)\n\n', DOCS.read_text(), re.S
+    ).groups()
+    with pytest.raises(SystemExit) as ended:
+        main([str(path) for path in sorted(DOCS.parents[1].glob(command))])
+    assert ended.value.code == 0
+    rows = [row.split(' | ')[:3] for row in capsys.readouterr().out.splitlines()[2:-1]]
+    shown = [re.sub('`|, a \\w+|\\|$', '', row).strip().split(' | ') for row in table.splitlines()]
+    assert [row[:3] for row in shown] == rows
+
+
+def test_help_comes_without_a_table(capsys):
+    with pytest.raises(SystemExit):
+        main(['--help'])
+    assert capsys.readouterr().out.startswith('usage: python -m training.operators')
 
 
 @pytest.mark.parametrize('path', BUNDLES, ids=[path.name for path in BUNDLES])

@@ -3,9 +3,10 @@
 Counted by watching the operators of one clip (of a streaming network: one frame) go by on torch's
 meta device, which computes shapes and nothing else. Conventions:
 
-- a multiply-add of a convolution, a linear layer or a matrix product is one MAC; biases are none;
+- a multiply-add of a convolution, a linear layer or a matrix product is one MAC, and their biases
+  cost none;
 - operations are two per MAC, and one for each value that any other operator reads or writes,
-  whichever are more: biases, activations, poolings, additions. Views and copies cost none.
+  whichever are more: activations, poolings, additions. Views and copies cost none.
 - Batch normalisation costs none, and its parameters are told apart, as export folds it away.
 - Activation bytes are what the operators write as float32, views and normalisation apart.
 
@@ -137,8 +138,9 @@ class _Ledger(TorchDispatchMode):
     FREE = {
         'native_batch_norm',  # folded away
         'le',  # a neuron's comparison, one operator with what follows it
+        '_unsafe_view',  # a view of what nothing else holds
         *('cat', 'stack', 'clone', 'copy_', 'constant_pad_nd', 'unsafe_split', 'detach'),  # copies
-        *('empty', 'zeros', 'zeros_like', 'new_zeros'),
+        *('empty', 'zeros', 'zeros_like', 'new_zeros', 'scalar_tensor'),
     }
 
     def __init__(self, network):
@@ -156,7 +158,7 @@ class _Ledger(TorchDispatchMode):
         answer = function(*args, **(kwargs or {}))
         name = function.overloadpacket.__name__
         written = _tensors(answer)[:1]  # poolings also write where they found the maximum
-        if written and not function.is_view and name not in self.FREE:
+        if written and not (function.is_view or name in self.FREE or _adds_bias(name, args)):
             layer = self.layers[self.running[-1]]
             macs = _macs(name, args, written[0])
             values = max(t.numel() for t in written + _tensors(args))
@@ -169,6 +171,11 @@ class _Ledger(TorchDispatchMode):
 def _tensors(values):
     values = values if isinstance(values, (tuple, list)) else (values,)
     return [value for value in values if isinstance(value, torch.Tensor)]
+
+
+def _adds_bias(name, args):
+    """Return whether an operator adds the bias of a linear layer, which torch may part from it."""
+    return name in ('add', 'add_') and getattr(args[1], 'ndim', 0) == 1 < args[0].ndim
 
 
 def _macs(name, args, answer):
