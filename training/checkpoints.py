@@ -9,6 +9,7 @@ from pytorch_lightning.plugins.io import CheckpointIO
 from cs3d_ros import Cs3dError
 from training.data.clips import write_whole
 from training.models import Network, build
+from training.settings import TrainSettings
 
 SCHEMA = 2  # 1 knew no other network than CS3D
 
@@ -63,6 +64,32 @@ def network_of(checkpoint: dict) -> Network:
             )
         ) from error
     return network.eval()
+
+
+def resumable(path: Path, network: Network, settings: TrainSettings) -> dict:
+    """Return what a learner kept in ``last.ckpt``; TrainingError if it is of another training."""
+    kept = read(path).get('learner', {})
+    found = kept.get('model'), kept.get('network_settings')
+    if found != (network.name, network.settings.as_dict()):
+        raise TrainingError(
+            '{} is of another network ({} {}): give the same settings or another --out'.format(
+                path, *found
+            )
+        )
+    if 'train_settings' in kept:  # older versions kept none
+        _check_settings(path, TrainSettings(**kept['train_settings']), settings)
+    return kept
+
+
+def _check_settings(path, before, now):
+    before, now = before.decisive(), now.decisive()
+    differs = [name for name in now if before[name] != now[name]]
+    if differs:
+        told = (', '.join('{} {}'.format(k, s[k]) for k in differs) for s in (before, now))
+        raise TrainingError(
+            '{} was trained with {}, this asks for {}: give the same settings or another '
+            '--out'.format(path, *told)
+        )
 
 
 def device() -> torch.device:

@@ -8,7 +8,7 @@ from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.dataset import DataSet, to_input
 from training.metrics import judge, judge_frames
 from training.sequences import SequenceSet
-from training.targets import LABELS, UNCHANGED
+from training.targets import AT_REST, LABELS, UNCHANGED
 
 BATCH = 32  # windows
 BATCH_FRAMES = 768  # of sequences, the longest counted for each
@@ -24,9 +24,11 @@ class WindowExamination:
     labels : tuple of str
         What is asked for.
     truth : np.ndarray [shape=(n,)]
+    is_move : np.ndarray of bool [shape=(n,)]
+        Whether a face just moved to an expression, which is what networks are compared by.
     """
 
-    def __init__(self, data: DataSet, labels=LABELS):
+    def __init__(self, data: DataSet, labels=LABELS, explicit_offset: bool = True):
         windows = data.fixed_windows(np.random.default_rng(SEED))
         self.labels = labels
         self.frames = np.stack([data.cut(window) for window in windows])
@@ -34,10 +36,13 @@ class WindowExamination:
         # it wears was not seen, so that windows of networks that answer states leave those out.
         self.truth = np.array([window.label for window in windows])
         self._conditions = np.array([window.clip.condition for window in windows])
+        self.is_move = self.truth != UNCHANGED
         if labels != LABELS:
-            keep = self.truth != UNCHANGED
+            keep = self.is_move
             self.frames, self.truth = self.frames[keep], self.truth[keep]
-            self._conditions = self._conditions[keep]
+            self._conditions, self.is_move = self._conditions[keep], keep[keep]
+        elif not explicit_offset:
+            self.truth = _without_offsets(self.truth)
 
     def some(self, count: int) -> torch.Tensor:
         """Return some of the windows, as a network reads them."""
@@ -57,7 +62,7 @@ class WindowExamination:
     def judge(self, network, temperature: float = 1.0) -> dict:
         """Return the scores of a network; ``score``, macro-F1 over labels, chooses the best."""
         probabilities = torch.softmax(self.logits(network) / temperature, 1).numpy()
-        result = judge(self.truth, probabilities, self.labels, self._conditions)
+        result = judge(self.truth, probabilities, self.labels, self._conditions, self.is_move)
         return {**result, 'score': result['all']['macro_f1']}
 
 
@@ -69,7 +74,13 @@ class SequenceExamination:
     answer is clear are judged as well: whether a network holds an expression and lets it go.
     """
 
-    def __init__(self, data: SequenceSet, labels=EXPRESSIONS, most: int | None = None):
+    def __init__(
+        self,
+        data: SequenceSet,
+        labels=EXPRESSIONS,
+        most: int | None = None,
+        explicit_offset: bool = True,
+    ):
         sequences = data.fixed_sequences()
         if most and len(sequences) > most:
             sequences = [sequences[i * len(sequences) // most] for i in range(most)]
@@ -78,6 +89,8 @@ class SequenceExamination:
         targets = [s.targets(data.settings.period_ns, 0.0) for s in sequences]
         first = 0 if labels == EXPRESSIONS else 2
         truths = [columns[first] for columns in targets]
+        if labels == LABELS and not explicit_offset:
+            truths = list(map(_without_offsets, truths))
         clear = [columns[first + 1] > 0 for columns in targets]
         starts = np.concatenate([[0], np.cumsum([len(t) for t in truths])])
         self._all_truth, self._clear = np.concatenate(truths), np.concatenate(clear)
@@ -87,6 +100,8 @@ class SequenceExamination:
         self._places = np.array([place for place, _ in found], int)
         self._conditions = np.array([clip.condition for _, clip in found])
         self.truth = self._all_truth[self._places]
+        changing = np.concatenate([columns[2] for columns in targets])
+        self.is_move = changing[self._places] != UNCHANGED
 
     def some(self, count: int) -> torch.Tensor:
         """Return the longest of the clips, as far as all of them go, as a network reads them."""
@@ -100,7 +115,9 @@ class SequenceExamination:
     def judge(self, network, temperature: float = 1.0) -> dict:
         """Return the scores of a network; ``score``, macro-F1 over frames, chooses the best."""
         frames = torch.softmax(self._frame_logits(network) / temperature, 1).numpy()
-        result = judge(self.truth, frames[self._places], self.labels, self._conditions)
+        result = judge(
+            self.truth, frames[self._places], self.labels, self._conditions, self.is_move
+        )
         clear = self._clear
         result['frames'] = judge_frames(self._all_truth[clear], frames[clear], self.labels)
         return {**result, 'score': result['frames']['macro_f1']}
@@ -118,6 +135,11 @@ class SequenceExamination:
                 answers = network(to_input(padded).to(device)).float().cpu()
                 rows += [answer[: len(one)] for answer, one in zip(answers, frames)]
         return torch.cat(rows)
+
+
+def _without_offsets(truth):
+    """Return truths of networks that were taught to call the way back to neutral unchanged."""
+    return np.where(truth == AT_REST, UNCHANGED, truth)
 
 
 def last_answer(logits: torch.Tensor) -> torch.Tensor:

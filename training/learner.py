@@ -57,7 +57,7 @@ class Learner(pl.LightningModule):
         Of the training split.
     examine : callable
         Returns an examination of the validation identities, made anew where their folder has
-        grown, and whether it is new; only the first process calls it.
+        grown, and what tells its clips from others; only the first process calls it.
     out : Path
         Folder of ``best.pt``.
     say : callable
@@ -79,6 +79,7 @@ class Learner(pl.LightningModule):
             others = UNCHANGED if settings.answers == 'transitions' else len(LABELS)
             self.second = SecondHead(self.network, others)
         self.elapsed_s, self.best, self.since_best = 0.0, -1.0, 0
+        self.judged_on = None  # what tells the clips of the best score from others
         self._part = 0.0  # of the present epoch that is done
         self.history, self.warnings = [], {}  # kind of a warning -> its first words
         self._watch = GradientWatch()
@@ -219,18 +220,19 @@ class Learner(pl.LightningModule):
         }
         beta = getattr(self.network.settings, 'beta', None)
         row['gradient'], loud = self._watch.end_epoch(beta, self.settings.learning_rate)
-        is_new = False
+        judged_on = None
         if self.trainer.is_global_zero:
             self._warn('gradients', loud)
-            is_new = self._validate(row)
+            judged_on = self._validate(row)
+        spent_s = time.monotonic() - self._began  # with validation, which a time limit is to hold
         # one process judges, all go on alike
-        row, took, is_new = self.trainer.strategy.broadcast((row, took, is_new))
-        self.elapsed_s += took
-        self._conclude_epoch(row, is_new)
+        row, spent_s, judged_on = self.trainer.strategy.broadcast((row, spent_s, judged_on))
+        self.elapsed_s += spent_s
+        self._conclude_epoch(row, judged_on)
 
-    def _validate(self, row) -> bool:
-        """Judge the averaged weights into a row; return whether the examination is a new one."""
-        examination, is_new = self._examine()
+    def _validate(self, row) -> str:
+        """Judge the averaged weights into a row; return what tells the clips from others."""
+        examination, judged_on = self._examine()
         result = examination.judge(self.averaged)
         row.update(
             val_loss=result['loss'],
@@ -241,11 +243,13 @@ class Learner(pl.LightningModule):
         self._warn('silence', silence(self.averaged, to_input(examples.frames).to(self.device)))
         if not self.history:
             self._warn('costs', costs_differ(self.averaged))
-        return is_new
+        return judged_on
 
-    def _conclude_epoch(self, row, is_new):
-        if is_new:
-            self.best, self.since_best = -1.0, 0  # on other windows, a score does not compare
+    def _conclude_epoch(self, row, judged_on):
+        # None: nothing was judged so far, or by an older version, which did not note on what
+        if self.judged_on not in (None, judged_on):
+            self.best, self.since_best = -1.0, 0  # on other clips, a score does not compare
+        self.judged_on = judged_on
         self.history.append(row)
         self._part = 0.0
         self.since_best += 1
@@ -289,9 +293,11 @@ class Learner(pl.LightningModule):
         checkpoint['learner'] = {
             'model': self.network.name,
             'network_settings': self.network.settings.as_dict(),
+            'train_settings': self.settings.as_dict(),
             'elapsed_s': self.elapsed_s,
             'best': self.best,
             'since_best': self.since_best,
+            'judged_on': self.judged_on,
             'history': self.history,
             'warnings': self.warnings,
             'first_gradient': self._watch.first,
@@ -301,4 +307,5 @@ class Learner(pl.LightningModule):
         kept = checkpoint['learner']
         for name in ('elapsed_s', 'best', 'since_best', 'history', 'warnings'):
             setattr(self, name, kept[name])
+        self.judged_on = kept.get('judged_on')
         self._watch.first = kept['first_gradient']

@@ -68,7 +68,7 @@ def calibration_error(truth, probabilities: np.ndarray, bins: int = CALIBRATION_
     return float(np.abs(gaps).sum() / max(1, len(confidence)))
 
 
-def judge(truth, probabilities: np.ndarray, labels, conditions=None) -> dict:
+def judge(truth, probabilities: np.ndarray, labels, conditions=None, is_move=None) -> dict:
     """
     Return the scores of answers, over all labels and over the expressions alone.
 
@@ -81,11 +81,13 @@ def judge(truth, probabilities: np.ndarray, labels, conditions=None) -> dict:
         The expressions; then 'unchanged', where a network answers what changes.
     conditions : np.ndarray of str [shape=(n,)], optional
         That each was recorded under.
+    is_move : np.ndarray of bool [shape=(n,)], optional
+        Whether the face just moved to what it wears; of all that have an expression, by default.
 
     Returns
     -------
     dict
-        ``all``: every answer allowed. ``expressions``: truths that are one, and the best of the
+        ``all``: every answer allowed. ``expressions``: moves to one, and the best of the
         expressions taken for the answer; ``conditions``: the same by condition, its ``trials`` and
         ``accuracy``. ``confusion`` has rows of truth; ``ece`` is the expected calibration error
         over all labels.
@@ -94,6 +96,8 @@ def judge(truth, probabilities: np.ndarray, labels, conditions=None) -> dict:
     matrix = confusion_matrix(truth, probabilities.argmax(1), len(labels))
     count = len(labels) - (labels[-1] == NO_CHANGE)
     shown = truth < count
+    if is_move is not None:
+        shown &= is_move
     answers = probabilities[shown, :count].argmax(1)
     expressions = confusion_matrix(truth[shown], answers, count)
     by_condition = {}

@@ -13,6 +13,8 @@ CHOICES = {
     'precision': tuple(PRECISIONS),
     'augment': AUGMENTATIONS,
 }
+# What may change between the runs of one training: the machine, and how long one waits.
+MAY_CHANGE = ('threads', 'loaders', 'patience', 'time_limit_min')
 
 
 @dataclass(frozen=True)
@@ -47,7 +49,7 @@ class TrainSettings:
     warmup: float = 0.02  # share of the training
     average: float = 0.998  # decay per step of the averaged weights, which are the ones judged
     patience: int = 0  # epochs without a better validation that end the training; 0: never
-    time_limit_min: float = 0.0  # 0: none; else the schedule ends with it
+    time_limit_min: float = 0.0  # with validation; 0: none; else the schedule ends with it
     seed: int = 1
     threads: int = 2  # that compute, where there is no GPU
     loaders: int = 1  # threads that cut examples
@@ -69,8 +71,11 @@ class TrainSettings:
         for name in 'still_share doubt_weight warmup average label_smoothing'.split():
             if not 0 <= getattr(self, name) <= 1:
                 raise ValueError('{} must be 0 to 1, got {}'.format(name, getattr(self, name)))
+        if not 1 <= self.frame_step <= 127:
+            raise ValueError('frame_step must be 1 to 127, got {}'.format(self.frame_step))
         for name in (
-            'learning_rate weight_decay second_head moment_weight patience time_limit_min'
+            'learning_rate weight_decay second_head moment_weight patience time_limit_min seed '
+            'background_activity_ms'
         ).split():
             if not getattr(self, name) >= 0:
                 raise ValueError(
@@ -80,6 +85,11 @@ class TrainSettings:
     def as_dict(self) -> dict:
         """Return the settings as plain values, for checkpoints and JSON."""
         return {**asdict(self), 'augment': list(self.augment)}
+
+    def decisive(self) -> dict:
+        """Return what must stay while a training goes on; of cuts, whether there are some."""
+        kept = {k: v for k, v in self.as_dict().items() if k not in MAY_CHANGE}
+        return {**kept, 'cuts': bool(self.cuts)}
 
     def frame_settings(self, size: int) -> FrameSettings:
         """Return how events become frames of a network of that size in px."""

@@ -14,6 +14,7 @@ import logging
 import os
 import sys
 import warnings
+from hashlib import sha256
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -23,9 +24,17 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.checkpoints import TrainingError, WholeFiles, device, load, network_of, read, save
+from training.checkpoints import (
+    TrainingError,
+    WholeFiles,
+    device,
+    load,
+    network_of,
+    resumable,
+    save,
+)
 from training.cut import open_cuts
-from training.data.clips import write_whole
+from training.data.clips import DataError, write_whole
 from training.dataset import CLIP_FRAMES, DataSet
 from training.examination import SequenceExamination, WindowExamination, temperature_of
 from training.learner import Learner
@@ -113,8 +122,8 @@ def examination_of(data: DataSet, settings: TrainSettings, most: int | None = No
     """Return the examination of a split; of at most so many sequences."""
     labels = labels_of(settings)
     if settings.learns == 'windows':
-        return WindowExamination(data, labels)
-    return SequenceExamination(data, labels, most)
+        return WindowExamination(data, labels, settings.explicit_offset)
+    return SequenceExamination(data, labels, most, settings.explicit_offset)
 
 
 class Validation:
@@ -125,11 +134,12 @@ class Validation:
         self._settings, self._made = settings, None
 
     def __call__(self):
-        """Return the examination, and whether it is a new one."""
-        is_new = bool(self._data.take_in()) or self._made is None
-        if is_new:
-            self._made = examination_of(self._data, self._settings, VALIDATION_CLIPS)
-        return self._made, is_new
+        """Return the examination, and a digest of its clips, in their order, as a str."""
+        if self._data.take_in() or self._made is None:
+            keys = '\n'.join(clip.key for clip in self._data.clips)
+            examination = examination_of(self._data, self._settings, VALIDATION_CLIPS)
+            self._made = examination, sha256(keys.encode()).hexdigest()
+        return self._made
 
 
 def train(
@@ -169,9 +179,10 @@ def train(
     Raises
     ------
     TrainingError
-        If the loss is no number any more, or ``out`` holds another network.
+        If the loss is no number any more, or ``out`` holds another network, or one that was
+        trained with other settings than those that MAY_CHANGE.
     DataError
-        If the data is none to train on, or a checkpoint cannot be written.
+        If the data is none to train on, or ``out`` cannot be written.
     """
     world = int(os.environ.get('WORLD_SIZE', 1))
     if settings.batch % world:
@@ -183,7 +194,7 @@ def train(
     torch.set_num_threads(settings.threads)
     keep_memory()
     out = Path(out)
-    out.mkdir(parents=True, exist_ok=True)
+    _make_folder(out)
     is_first = int(os.environ.get('RANK', 0)) == 0
     say = say if is_first else lambda line: None
     size = network.settings.size
@@ -192,16 +203,34 @@ def train(
     learner = Learner(network, settings, data, validation, out, say)
     last, is_over = out / 'last.ckpt', False
     if last.exists():
-        is_over = _check_resumed(last, learner, say)
-    elif is_first:
+        is_over = _resume(learner, last, say)
+    if is_first:
         _note_settings(out, network, settings)
     if not is_over:
         say('{} training clips'.format(len(data.clips)))
-        trainer = lightning_trainer(out, settings, world)
-        trainer.fit(learner, ckpt_path=str(last) if last.exists() else None)
+        _fit(learner, out, world, str(last) if last.exists() else None)
     if not is_first:
         return None
-    return conclude(folders, out, data, say, reference, open_data, began_with)
+    return conclude(folders, out, data, settings, say, reference, open_data, began_with)
+
+
+def _make_folder(out):
+    try:
+        out.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise DataError(
+            '{} cannot be used as a folder ({}): give another --out'.format(out, error)
+        ) from error
+
+
+def _fit(learner, out, world, resumed):
+    try:
+        lightning_trainer(out, learner.settings, world).fit(learner, ckpt_path=resumed)
+    except OSError as error:  # of TensorBoard: checkpoints have an error of their own
+        raise DataError(
+            'the training broke off ({}): see that {} can be written, then run the command '
+            'again'.format(error, out)
+        ) from error
 
 
 def _note_settings(out, network, settings):
@@ -213,19 +242,9 @@ def _note_settings(out, network, settings):
     write_whole(out / 'settings.json', (json.dumps(noted, indent=1) + '\n').encode())
 
 
-def _check_resumed(path, learner, say) -> bool:
-    """Return whether a training is over; TrainingError if it is of another network."""
-    kept = read(path).get('learner', {})
-    network = learner.network
-    if (kept.get('model'), kept.get('network_settings')) != (
-        network.name,
-        network.settings.as_dict(),
-    ):
-        raise TrainingError(
-            '{} is of another network ({} {}): give the same settings or another --out'.format(
-                path, kept.get('model'), kept.get('network_settings')
-            )
-        )
+def _resume(learner, last, say) -> bool:
+    """Give a learner what an earlier run kept; return whether the training is over."""
+    kept = resumable(last, learner.network, learner.settings)
     say('resumed after epoch {}'.format(len(kept['history'])))
     learner.on_load_checkpoint({'learner': kept})
     return learner.is_over
@@ -268,6 +287,7 @@ def conclude(
     folders,
     out: Path,
     data: DataSet,
+    settings: TrainSettings,
     say,
     reference: dict | None = None,
     open_data=data_of,
@@ -276,7 +296,6 @@ def conclude(
     """Calibrate the best checkpoint, judge it on the test identities, write the report."""
     best = load(out / 'best.pt')
     network = network_of(best).to(device())
-    settings = TrainSettings(**best['train_settings'])
     size = network.settings.size
     validation = examination_of(open_data(folders, 'val', settings, size), settings)
     tested = open_data(folders, 'test', settings, size)
@@ -289,7 +308,7 @@ def conclude(
         'training': best['train_settings'],
         'epoch': best['epoch'],
         'elapsed_min': best['elapsed_s'] / 60,
-        'windows_seen': best['step'] * settings.batch,
+        'windows_seen': best['step'] * best['train_settings']['batch'],
         'macs': cost.macs,
         'parameters': cost.parameters,
         'temperature': temperature,
@@ -318,6 +337,7 @@ def parser(network: Network) -> argparse.ArgumentParser:
     """Return the command line for a network; its defaults are those of the settings."""
     p = argparse.ArgumentParser(
         prog='python -m training.train',
+        allow_abbrev=False,  # as asked() finds the network by its whole name alone
         description=__doc__,
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )

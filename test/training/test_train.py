@@ -2,9 +2,12 @@ import dataclasses
 import json
 import os
 import resource
+import shutil
 import signal
 import subprocess
 import sys
+import time
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
@@ -21,8 +24,10 @@ from training.examination import temperature_of
 from training.learner import Learner
 from training.settings import TrainSettings
 from training.train import (
+    Validation,
     asked,
     begin_with,
+    data_of,
     defaults_of,
     lightning_trainer,
     main,
@@ -70,27 +75,29 @@ class Fixed:
 
 
 class Examination:
-    """Scores as they were noted down before."""
+    """Scores as they were noted down before, of clips that have a mark."""
 
-    def __init__(self, scores):
-        self._scores = iter(scores)
+    def __init__(self, scores, mark='clips'):
+        self._scores, self._mark = iter(scores), mark
 
     def __call__(self):
-        return self, False
+        return self, self._mark
 
     def judge(self, network):
         return {'loss': 1.0, 'score': next(self._scores), 'expressions': {'accuracy': 0.5}}
 
 
-def learn(folder, out, settings, network=None, scores=None):
-    """Run a training on one batch; return the learner and what was said."""
+def learn(folder, out, settings, network=None, examination=None):
+    """Run a training on one batch, from where it was; return the learner and what was said."""
     data = DataSet(folder, 'train', settings.frame_settings(48), kinds=())
     examples = data.batch(settings.batch, np.random.default_rng(0))
     said = []
     network = network or tiny(settings)
-    examination = Examination(scores or [0.5] * settings.epochs)
+    examination = examination or Examination([0.5] * settings.epochs)
     learner = Learner(network, settings, Fixed(examples), examination, out, said.append)
-    lightning_trainer(out, settings, 1).fit(learner)
+    last = out / 'last.ckpt'
+    path = str(last) if last.exists() else None
+    lightning_trainer(out, settings, 1).fit(learner, ckpt_path=path)
     return learner, said
 
 
@@ -141,6 +148,49 @@ def test_killed_training_resumes_and_ends_where_an_unbroken_one_does(folder, tra
     whole, resumed = (read(out / 'last.ckpt')['state_dict'] for out in (trained[0], tmp_path))
     for name, value in whole.items():
         torch.testing.assert_close(resumed[name], value)
+    whole, resumed = (load(out / 'best.pt') for out in (trained[0], tmp_path))
+    assert resumed['epoch'] == whole['epoch']
+    for name, value in whole['averaged'].items():
+        torch.testing.assert_close(resumed['averaged'][name], value)
+
+
+def stop_after_an_epoch(folder, out):
+    """Leave the checkpoints of a training whose first epoch was a good one."""
+    settings = dataclasses.replace(SHORT, time_limit_min=1e-4)
+    learn(folder, out, settings, examination=Examination([0.9]))
+
+
+@pytest.mark.parametrize('mark, best', [('clips', 1), ('other clips', 2)])
+def test_resumed_training_compares_scores_of_the_same_clips(folder, tmp_path, mark, best):
+    stop_after_an_epoch(folder, tmp_path)
+    learner, _ = learn(folder, tmp_path, SHORT, examination=Examination([0.5], mark))
+    assert learner.since_best == 2 - best
+    assert load(tmp_path / 'best.pt')['epoch'] == best
+
+
+def test_training_of_an_older_version_is_resumed(folder, tmp_path):
+    stop_after_an_epoch(folder, tmp_path)
+    state = read(tmp_path / 'last.ckpt')
+    for name in ('train_settings', 'judged_on'):
+        del state['learner'][name]
+    save(state, tmp_path / 'last.ckpt')
+    said = []
+    train([folder], tmp_path, tiny(), SHORT, say=said.append)
+    assert 'resumed after epoch 1' in said
+    assert load(tmp_path / 'best.pt')['epoch'] == 1
+
+
+def test_validation_is_the_same_as_long_as_its_clips_are(tmp_path):
+    folder = write_set(tmp_path / 'set', clips_per_expression=1)
+    validation = Validation([folder], SHORT, 48)
+    (examination, mark), again = validation(), validation()
+    assert again == (examination, mark)
+    assert Validation([folder], SHORT, 48)()[1] == mark
+    more = write_set(tmp_path / 'more', clips_per_expression=1, seed=1)
+    for shard in more.glob('*.h5'):
+        shard.rename(folder / ('more-' + shard.name))
+    grown = validation()
+    assert grown[0] is not examination and grown[1] != mark
 
 
 def test_finished_training_is_not_trained_again(folder, trained):
@@ -152,6 +202,64 @@ def test_finished_training_is_not_trained_again(folder, trained):
 def test_training_of_another_network_is_not_resumed(folder, trained):
     with pytest.raises(TrainingError, match='another network'):
         train([folder], trained[0], tiny(width=0.125), SHORT)
+
+
+@pytest.mark.parametrize(
+    'others, match',
+    [
+        (
+            {'frame_step': 8, 'learning_rate': 1e-5},
+            'with frame_step 32, learning_rate 0.002, this asks for frame_step 8, learning_rate '
+            '1e-05: give the same',
+        ),
+        ({'second_head': 0.3}, 'with second_head 0.0, this asks for second_head 0.3'),
+        ({'epochs': 3}, 'with epochs 2, this asks for epochs 3'),
+        ({'cuts': 'cuts'}, 'with cuts False, this asks for cuts True'),
+    ],
+)
+def test_training_of_other_settings_is_not_resumed(folder, trained, others, match):
+    settings = dataclasses.replace(SHORT, **others)
+    with pytest.raises(TrainingError, match=match):
+        train([folder], trained[0], tiny(settings), settings, open_data=uncut)
+
+
+def uncut(folders, split, settings, size):
+    return data_of(folders, split, dataclasses.replace(settings, cuts=''), size)
+
+
+def test_what_serves_the_machine_may_change_between_runs(folder, trained, tmp_path):
+    out = tmp_path / 'run'
+    shutil.copytree(trained[0], out)
+    settings = dataclasses.replace(SHORT, threads=2, loaders=2, patience=9, time_limit_min=99.0)
+    train([folder], out, tiny(), settings, say=lambda line: None)
+    noted = json.loads((out / 'settings.json').read_text())
+    assert TrainSettings(**noted['training']) == settings
+
+
+def test_cuts_may_move_between_runs(folder, tmp_path):
+    asked_for = []
+
+    def opened(folders, split, settings, size):
+        asked_for.append(settings.cuts)
+        return uncut(folders, split, settings, size)
+
+    here, there = (dataclasses.replace(SHORT, epochs=1, cuts=name) for name in ('here', 'there'))
+    train([folder], tmp_path, tiny(), here, say=lambda line: None, open_data=opened)
+    asked_for.clear()
+    train([folder], tmp_path, tiny(), there, say=lambda line: None, open_data=opened)
+    assert set(asked_for) == {'there'}
+
+
+def test_folder_that_is_a_file_is_refused(folder, tmp_path):
+    (tmp_path / 'run').write_text('')
+    with pytest.raises(DataError, match='run cannot be used as a folder .*: give another --out'):
+        train([folder], tmp_path / 'run', tiny(), SHORT)
+
+
+def test_curves_that_cannot_be_written_end_the_training_with_a_cure(folder, tmp_path):
+    (tmp_path / 'tensorboard').write_text('')
+    with pytest.raises(DataError, match='tensorboard.*: see that .* can be written'):
+        train([folder], tmp_path, tiny(), SHORT, say=lambda line: None)
 
 
 def test_weights_of_another_architecture_are_refused(trained):
@@ -240,7 +348,8 @@ def test_learning_lowers_the_loss_on_one_batch(folder, tmp_path):
 
 def test_validation_that_gets_no_better_ends_the_training(folder, tmp_path):
     settings = dataclasses.replace(SHORT, epochs=9, examples_per_epoch=8, patience=2)
-    learner, _ = learn(folder, tmp_path, settings, scores=[0.3, 0.5, 0.4, 0.45, 0.9, 0.9])
+    examination = Examination([0.3, 0.5, 0.4, 0.45, 0.9, 0.9])
+    learner, _ = learn(folder, tmp_path, settings, examination=examination)
     assert len(learner.history) == 4
     assert load(tmp_path / 'best.pt')['epoch'] == 2
 
@@ -249,6 +358,28 @@ def test_time_limit_ends_the_schedule(folder, tmp_path):
     settings = dataclasses.replace(SHORT, epochs=50, examples_per_epoch=8, time_limit_min=1e-4)
     learner, _ = learn(folder, tmp_path, settings)
     assert len(learner.history) == 1
+
+
+class Slow(Examination):
+    """One that takes a minute by a clock of its own."""
+
+    minutes = 0
+
+    def monotonic(self):
+        return time.monotonic() + 60 * self.minutes
+
+    def judge(self, network):
+        self.minutes += 1
+        return super().judge(network)
+
+
+def test_validation_counts_as_time_of_the_training(folder, tmp_path, monkeypatch):
+    settings = dataclasses.replace(SHORT, epochs=9, examples_per_epoch=8, time_limit_min=2)
+    slow = Slow([0.5] * 9)
+    monkeypatch.setattr('training.learner.time', SimpleNamespace(monotonic=slow.monotonic))
+    learner, _ = learn(folder, tmp_path, settings, examination=slow)
+    assert len(learner.history) == 2
+    assert 120 <= learner.elapsed_s < 180
 
 
 def test_networks_whose_gradients_explode_are_told_of(folder, tmp_path):
@@ -348,6 +479,11 @@ def test_command_takes_every_setting_of_training_and_network():
         ('--learns sequences', 'has no memory'),
         ('--epochs 0', 'epochs must be 1 or more'),
         ('--augment blur', 'invalid choice'),
+        ('--seed -1', 'seed must not be negative'),
+        ('--frame-step 0', 'frame_step must be 1 to 127'),
+        ('--frame-step 128', 'frame_step must be 1 to 127'),
+        ('--background-activity-ms -5', 'background_activity_ms must not be negative'),
+        ('--mod c3d', 'unrecognized arguments: --mod'),
     ],
 )
 def test_command_names_a_setting_that_cannot_be(line, match, capsys):
