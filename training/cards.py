@@ -103,8 +103,9 @@ def _calibration(metadata, report, temperature):
         )
     if 'settled' in found:
         lines.append(
-            'Settling ({}) was fitted on the same clips: the settled answer is right in {:.1f} % '
-            'of {} frames, and loudly wrong (above 0.5) in {:.2f} % of the neutral ones.'.format(
+            'Settling ({}) was fitted on the same clips: where every expression is named, the '
+            'settled answer is right in {:.1f} % of {} frames, and loudly wrong (above 0.5) in '
+            '{:.2f} % of the neutral ones.'.format(
                 _listed(metadata['settling']),
                 100 * found['settled']['accuracy'],
                 found['settled']['frames'],
@@ -113,6 +114,13 @@ def _calibration(metadata, report, temperature):
         )
     else:
         lines.append('Settling was not fitted: the defaults of cs3d_ros hold.')
+    reach_ms = report['training'].get('background_activity_ms')
+    if reach_ms:
+        lines.append(
+            'It learnt from events without background activity: give it the same, by '
+            '`--background-activity {0:g}` of `cs3d run` or `background_activity_ms` {0:g} of the '
+            'node.'.format(reach_ms)
+        )
     return '\n'.join(lines)
 
 

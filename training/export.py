@@ -7,7 +7,6 @@ trained on and how good it is (``training.cards``).
 """
 
 import argparse
-import os
 import tempfile
 from pathlib import Path
 
@@ -28,6 +27,7 @@ from training.calibrate import (
     watch,
 )
 from training.cards import card_of
+from training.data.clips import write_whole
 from training.graph import ExportError, onnx_model
 from training.quantize import quantized
 from training.stamp import write_metadata
@@ -133,30 +133,28 @@ def write_bundle(network, metadata: dict, path: Path, temperature: float = 1.0, 
         (median), in int8 by more than 0.05 on those given (mean).
     BundleError
         If the metadata contradicts the network.
+    DataError
+        If it cannot be written.
     """
-    path = Path(path)
     model = onnx_model(network, temperature)
     if int8_frames:
         model = quantized(model, int8_frames)
     write_metadata(model, metadata)
-    aside = path.with_suffix('.part.onnx')
-    try:
-        aside.write_bytes(model.SerializeToString())
+    content = model.SerializeToString()
+    with tempfile.TemporaryDirectory() as folder:
+        draft = Path(folder) / path.name
+        write_whole(draft, content)
         if int8_frames:
-            difference, most = mean_difference(network, temperature, aside, int8_frames)
+            difference, most = mean_difference(network, temperature, draft, int8_frames)
         else:
-            difference, most = typical_difference(network, temperature, aside), TOLERANCE
-        if difference > most:
-            raise ExportError(
-                'ONNX Runtime and torch differ by {:.1e}, more than {:.0e}: {}'.format(
-                    difference,
-                    most,
-                    'export without --int8' if int8_frames else 'please report it',
-                )
+            difference, most = typical_difference(network, temperature, draft), TOLERANCE
+    if not difference <= most:  # it may be NaN
+        raise ExportError(
+            'ONNX Runtime and torch differ by {:.1e}, more than {:.0e}: {}'.format(
+                difference, most, 'export without --int8' if int8_frames else 'please report it'
             )
-        os.replace(aside, path)
-    finally:
-        aside.unlink(missing_ok=True)
+        )
+    write_whole(path, content)
 
 
 def typical_difference(network, temperature: float, path: Path) -> float:
@@ -256,8 +254,12 @@ def export(
     TrainingError
         If the checkpoint is none, or of a training that has not ended.
     ExportError
-        If the network does not become a bundle, or int8 is asked for without data.
+        If the network does not become a bundle, the output is no .onnx in a folder that exists,
+        or int8 is asked for without data.
     """
+    output = Path(output)
+    if output.suffix != '.onnx' or not output.parent.is_dir():
+        raise ExportError('{} must be an .onnx file in a folder that exists'.format(output))
     state = load(checkpoint)
     if 'report' not in state:
         raise TrainingError(
@@ -265,7 +267,14 @@ def export(
         )
     if int8 and not folders:
         raise ExportError('int8 is calibrated on validation identities: give their set by --data')
-    report, network, output = state['report'], network_of(state), Path(output)
+    report, network = state['report'], network_of(state)
+    broken = [name for name, values in network.state_dict().items() if not values.isfinite().all()]
+    if broken:
+        raise ExportError(
+            '{}: weights of {} are no numbers: train again, at a lower rate'.format(
+                checkpoint, ', '.join(broken)
+            )
+        )
     temperature, settling, found, sequences = report['temperature'], EmotionSettings(), None, []
     if folders:
         sequences = cut(folders, report['training'], network.settings.size)
@@ -274,7 +283,7 @@ def export(
     frames = [sequence.frames for sequence in sequences] if int8 else ()
     write_bundle(network, metadata, output, temperature, frames)
     card = card_of(output.name, metadata, report, temperature, int8, real)
-    output.with_suffix('.md').write_text(card)
+    write_whole(output.with_suffix('.md'), card.encode())
 
 
 def main(argv=None):

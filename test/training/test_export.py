@@ -1,3 +1,4 @@
+import errno
 import subprocess
 from functools import lru_cache
 from pathlib import Path
@@ -8,6 +9,7 @@ import pytest
 pytest.importorskip('torch')
 pytest.importorskip('onnx')
 pytest.importorskip('pytorch_lightning')
+import torch
 from fabricated import write_set
 from networks import SMALL_CLIP, SMALL_STREAM, frames_of, network_of, report_of
 
@@ -22,6 +24,7 @@ from cs3d_ros.inference import (
 )
 from cs3d_ros.pipeline import Preprocessor
 from training.checkpoints import SCHEMA, TrainingError, save
+from training.data.clips import DataError
 from training.export import ExportError, differences, export, main, metadata_of, write_bundle
 
 ROOT = Path(__file__).resolve().parents[2]
@@ -193,6 +196,48 @@ def test_command_exports_bundle_and_card(kind, int8, folder, tmp_path, capsys):
             in card
         )
         assert calibration['ece'] <= calibration['ece_before'] + 0.02
+
+
+def test_weights_that_are_no_numbers_are_refused(tmp_path):
+    network = network_of('cs3d', **{**SMALL_CLIP, 'theta': 0.25})
+    with torch.no_grad():
+        next(network.parameters())[0] = float('nan')
+    best = checkpoint_of(network, tmp_path / 'best.pt')
+    # the threshold turns NaN into 0, so that ONNX Runtime's answers alone look right
+    with pytest.raises(ExportError, match='best.pt: weights of .* are no numbers: train again'):
+        export(best, tmp_path / 'a.onnx')
+    with pytest.raises(ExportError, match='differ by nan'):
+        write_bundle(network, metadata_of(network, report_of(network), 'x'), tmp_path / 'a.onnx')
+    assert [path.name for path in tmp_path.iterdir()] == ['best.pt']
+
+
+@pytest.mark.parametrize('output', ['face.md', 'face', 'missing/face.onnx'])
+def test_output_is_checked_before_the_work(output, tmp_path):
+    with pytest.raises(ExportError, match='must be an .onnx file in a folder that exists'):
+        export(tmp_path / 'no.pt', tmp_path / output)
+
+
+def test_disk_that_is_full_leaves_the_old_bundle(exported, tmp_path, monkeypatch):
+    network, _ = exported
+    old = tmp_path / 'a.onnx'
+    old.write_bytes(b'old')
+
+    def full(descriptor):
+        raise OSError(errno.ENOSPC, 'No space left on device')
+
+    monkeypatch.setattr('os.fsync', full)
+    with pytest.raises(DataError, match='a.onnx cannot be written .*No space left.*: make room'):
+        write_bundle(network, metadata_of(network, report_of(network), 'x'), old)
+    assert [path.name for path in tmp_path.iterdir()] == ['a.onnx']
+    assert old.read_bytes() == b'old'
+
+
+def test_card_names_the_filter_that_the_network_learnt_behind(tmp_path):
+    network = network_of('cs3d', **SMALL_CLIP)
+    report = report_of(network, background_activity_ms=10.0)
+    best = checkpoint_of(network, tmp_path / 'best.pt', report=report)
+    export(best, tmp_path / 'a.onnx')
+    assert '`--background-activity 10` of `cs3d run`' in (tmp_path / 'a.md').read_text()
 
 
 def test_card_without_data_says_what_was_not_measured(tmp_path):
