@@ -69,8 +69,8 @@ def draw_variation(rng: np.random.Generator, kinds=AUGMENTATIONS) -> Variation:
         },
         'rotation': {'roll': rng.normal(0, np.radians(5))},
         'mirror': {'mirror': bool(rng.random() < 0.5)},
-        # contrast thresholds of sensors and their biases lie within a factor of 7, and that of ON
-        # within a sixth of that of OFF
+        # contrast thresholds of sensors and their biases lie within a factor of 7, and those of ON
+        # and OFF apart by one of 1.35, a standard deviation, as both take the balance
         'threshold': {'on_gain': float(gain * balance), 'off_gain': float(gain / balance)},
         'drop': {'drop': float(rng.choice([0.0, 0.0, 0.1, 0.3]))},
         'noise': {'noise': float(rng.choice([0.0, 0.0, 0.003, 0.01]))},

@@ -36,7 +36,7 @@ from training.augment import (
     varied_square,
     wandering,
 )
-from training.data.clips import ClipSet, DataError
+from training.data.clips import ClipSet, DataError, digest
 from training.settings import TrainSettings
 from training.targets import (
     CLIP_FRAMES,
@@ -94,6 +94,8 @@ class Clip:
         What tells the clip from all others, in its set and in views of it.
     condition : str
         It was recorded under, of training.data.world.CONDITIONS or a corpus' own.
+    digest : str
+        What tells it from the clips of other sets, too: that of its entry.
     """
 
     def __init__(
@@ -105,10 +107,11 @@ class Clip:
         transitions: list[Transition],
         key: str = '',
         condition: str = '',
+        digest: str = '',
     ):
         self.events_between, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
         self.identity, self.transitions, self.key = identity, transitions, key
-        self.condition = condition
+        self.condition, self.digest = condition, digest
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
 
     def boxes_at(self, t_ns: np.ndarray) -> np.ndarray:
@@ -130,7 +133,8 @@ class Shelf:
     Events of clips, in memory as long as there is room; threads may share it.
 
     Windows are drawn at random, so no clip deserves its place more than another: those that come
-    first keep it, and of the others only the window is read.
+    first keep it. The first that finds no room closes the shelf, and of all others only the window
+    is read: to learn that a shorter one fits, each would be read whole, again and again.
     """
 
     def __init__(self, most_events: int = EVENTS_IN_MEMORY):
@@ -150,6 +154,8 @@ class Shelf:
                 if key not in self._kept and len(events) <= self._room:
                     self._kept[key] = events
                     self._room -= len(events)
+                elif key not in self._kept:
+                    self._room = 0
         if key in self._kept:
             return self._kept[key].between(start_ns, end_ns)
         return clips.events(index, start_ns, end_ns)
@@ -249,7 +255,8 @@ class DataSet:
     ------
     DataError
         If there are no shards or one is damaged, the split is empty, a label is unknown, an
-        identity stands in two splits, or an expression is never moved to.
+        identity stands in two splits, or expressions are lacking: faces move to none, in ``train``
+        to a single one, or not to all that the other splits show.
     """
 
     SHELF = Shelf
@@ -277,9 +284,37 @@ class DataSet:
     def _check(self, where):
         if not self.clips:
             raise DataError('{}: there is no clip with times and boxes: make more'.format(where))
-        for name, found in zip(EXPRESSIONS, self._by_target):
-            if not found:
-                raise DataError('{}: no face moves to {}: make more clips'.format(where, name))
+        is_learnt = self.split == 'train'
+        if len(self.shown) < (2 if is_learnt else 1):
+            names = ', '.join(EXPRESSIONS[label] for label in self.shown)
+            raise DataError(
+                '{}: faces move to {}, which is too little to tell apart: make more clips'.format(
+                    where, names or 'no expression'
+                )
+            )
+        lacking = self._shown_elsewhere() if is_learnt and len(self.shown) < UNCHANGED else []
+        if lacking:
+            raise DataError(
+                '{}: no face moves to {}, as in other splits: make more clips'.format(
+                    where, ', '.join(EXPRESSIONS[label] for label in lacking)
+                )
+            )
+
+    def _shown_elsewhere(self):
+        """Return the expressions that other splits of the folders show, and this one does not."""
+        found = {
+            transition.target
+            for clips in self._sets
+            for index, entry in enumerate(clips.entries)
+            if entry['split'] != self.split and tells_windows(entry, clips.truth(index))
+            for transition in self._transitions(clips, index)
+        }
+        return sorted(found.difference(self.shown, [None]))
+
+    @property
+    def shown(self) -> list[int]:
+        """Expressions that faces move to, indices into LABELS."""
+        return [label for label, found in enumerate(self._by_target) if found]
 
     @classmethod
     def of(cls, folders, split: str, settings: TrainSettings, size: int, **others):
@@ -319,17 +354,21 @@ class DataSet:
         if not tells_windows(entry, truth):
             return
         read = partial(self._shelf.read, clips, index)
-        try:
-            transitions = transitions_of(entry['segments'])
-        except DataError as error:
-            raise DataError('{}, clip {}: {}'.format(clips.folder, index, error)) from error
+        transitions = self._transitions(clips, index)
         key = '{identity} {seed} {index}'.format(**entry)
-        about = entry['identity'], transitions, key, entry['condition']
+        about = entry['identity'], transitions, key, entry['condition'], digest(entry)
         clip = Clip(read, truth.t_ns, truth.box, *about)
         self.clips.append(clip)
         for transition in transitions:
             if transition.target is not None:
                 self._by_target[transition.target].append((clip, transition))
+
+    @staticmethod
+    def _transitions(clips, index):
+        try:
+            return transitions_of(clips.entries[index]['segments'])
+        except DataError as error:
+            raise DataError('{}, clip {}: {}'.format(clips.folder, index, error)) from error
 
     def draw(self, label: int, rng: np.random.Generator, window_ns: float | None = None) -> Window:
         """Return a random window of a label."""
@@ -362,12 +401,12 @@ class DataSet:
 
     def batch(self, size: int, rng: np.random.Generator) -> Examples:
         """
-        Return varied windows, balanced over the labels.
+        Return varied windows, balanced over the labels that the split shows.
 
         Unchanged windows come twice as often, as there are more kinds of them, and half of them
         are busy ones; a quiet one is soon learnt.
         """
-        labels = balanced(size, rng)
+        labels = balanced(size, rng, self.shown)
         side = self.settings.size
         frames = np.empty((size, CLIP_FRAMES, side, side), np.uint8)
         worn = []
@@ -378,13 +417,24 @@ class DataSet:
                 window = self.draw_busy_unchanged(rng, window_ns)
             else:
                 window = self.draw(int(label), rng, window_ns)
+            variation = self._less_blank(window, variation)
             frames[i] = self.cut(window, variation, rng)
             clip, end_ns = window.clip, window.end_ns
-            seen_from_ns = max(clip.start_ns, end_ns - window_ns)
+            seen_from_ns = max(clip.start_ns, end_ns - self._seen_ns(variation))
             worn.append(worn_at(clip.transitions, [end_ns], seen_from_ns))
         targets, weights = (np.stack(column) for column in zip(*worn))
         clear = np.ones((size, 1), np.float32)
         return Examples(frames, targets, weights, labels[:, None], clear)
+
+    def _seen_ns(self, variation):
+        """Return how much of the recording a window shows."""
+        return self.window_ns * variation.pace * (1 - variation.blank / CLIP_FRAMES)
+
+    def _less_blank(self, window, variation):
+        """Return a variation with as many of its blank frames as leave a window's label true."""
+        while window.clip.label(window.end_ns, self._seen_ns(variation)) != window.label:
+            variation = variation._replace(blank=variation.blank - 1)
+        return variation
 
     def cut(
         self,
@@ -412,7 +462,7 @@ class DataSet:
                 label = clip.label(end_ns, self.window_ns)
                 if end_ns <= clip.end_ns and label is not None and label == transition.target:
                     windows.append(Window(clip, end_ns, label))
-        for _ in range(len(windows) // UNCHANGED):
+        for _ in range(len(windows) // len(self.shown)):
             drawn = self.draw(UNCHANGED, rng)
             end_ns = drawn.end_ns // period_ns * period_ns
             if drawn.clip.label(end_ns, self.window_ns) == UNCHANGED:
@@ -420,10 +470,10 @@ class DataSet:
         return windows
 
 
-def balanced(size: int, rng: np.random.Generator) -> np.ndarray:
-    """Return labels (size,) int64, each as often as another, unchanged twice as often."""
-    labels = (np.arange(size) + rng.integers(len(LABELS) + 1)) % (len(LABELS) + 1)
-    return np.minimum(labels, UNCHANGED).astype(np.int64)
+def balanced(size: int, rng: np.random.Generator, shown=range(UNCHANGED)) -> np.ndarray:
+    """Return labels (size,) int64, each of those shown as often, unchanged twice as often."""
+    labels = np.array([*shown, UNCHANGED, UNCHANGED], np.int64)
+    return labels[(np.arange(size) + rng.integers(len(labels))) % len(labels)]
 
 
 class Batches:

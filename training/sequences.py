@@ -191,7 +191,7 @@ class SequenceSet(DataSet):
         side = self.settings.size
         frames = np.empty((size, self.frames, side, side), np.uint8)
         rows = []
-        for i, label in enumerate(balanced(size, rng)):
+        for i, label in enumerate(balanced(size, rng, self.shown)):
             variation = draw_variation(rng, self.kinds)
             sequence = self.draw_sequence(int(label), rng, variation.pace)
             frames[i] = self.cut(sequence, variation, rng)

@@ -33,7 +33,7 @@ from training.checkpoints import (
     resumable,
     save,
 )
-from training.cut import open_cuts
+from training.cuts import open_cuts
 from training.data.clips import DataError, write_whole
 from training.dataset import CLIP_FRAMES, DataSet
 from training.examination import SequenceExamination, WindowExamination, temperature_of

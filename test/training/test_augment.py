@@ -209,6 +209,14 @@ def test_each_kind_is_left_out_by_itself():
     assert draw_variation(np.random.default_rng(0), ()) == still
 
 
+def test_thresholds_of_both_polarities_vary_together_and_a_third_apart():
+    drawn = [draw_variation(np.random.default_rng(k), ['threshold']) for k in range(2000)]
+    on, off = np.log([(v.on_gain, v.off_gain) for v in drawn]).T
+    assert np.std(on - off) == pytest.approx(np.log(1.35), rel=0.05)
+    together = np.exp((on + off) / 2)
+    assert 0.4 <= together.min() < 0.41 and 2.9 < together.max() <= 3.0
+
+
 def test_batch_without_augmentation_is_the_recording(tmp_path):
     data = DataSet(write_set(tmp_path / 'set', 1), 'train', kinds=())
     examples = data.batch(8, np.random.default_rng(2))

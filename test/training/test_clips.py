@@ -24,6 +24,7 @@ from training.data.clips import (
     ClipSet,
     DataError,
     RecordedClip,
+    fingerprint,
     write_shard,
 )
 
@@ -139,6 +140,25 @@ def test_new_shards_of_a_growing_set_are_taken_in(clips, tmp_path):
     assert read.take_in() == 2
     for index, clip in enumerate(clips):
         assert_same(read[index], clip)
+
+
+def test_fingerprint_is_that_of_what_is_known_of_the_clips(folder, clips, tmp_path):
+    found = fingerprint(folder)
+    assert len(found) == 12 and int(found, 16)
+    one = tmp_path / 'one'
+    one.mkdir()
+    turned = dict(reversed(clips[0].entry.items()))
+    write_shard(one / 'all.h5', [replace(clips[0], entry=turned), *clips[1:]])
+    assert fingerprint(one) == found
+    write_shard(one / 'more.h5', clips[:1])
+    grown = fingerprint(one)
+    write_shard(one / 'more.h5', [replace(clips[0], entry={**clips[0].entry, 'seed': 7})])
+    assert len({found, grown, fingerprint(one)}) == 3
+
+
+def test_fingerprint_of_no_set_is_refused(tmp_path):
+    with pytest.raises(DataError, match='holds no shards'):
+        fingerprint(tmp_path)
 
 
 def read_all(clip_set):

@@ -1,17 +1,20 @@
 import dataclasses
 import json
+import os
 
 import numpy as np
 import pytest
 
 pytest.importorskip('torch')
 
-from fabricated import PLACES, write_set
+from fabricated import PLACES, make_set, write_set
 
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.calibrate import validation_sequences
-from training.cut import LEAST_FRAMES, main, read_cuts
-from training.data.clips import DataError
+from training.cut import main
+from training.cuts import LEAST_FRAMES, read_cuts
+from training.data.clips import DataError, write_shard
+from training.experiments.views import write_view
 from training.sequences import Sequence
 from training.settings import TrainSettings
 from training.targets import LABELS, UNCHANGED
@@ -107,11 +110,11 @@ def test_sequences_are_balanced_and_told_as_live_ones_are(folder, cuts):
 
 def test_every_sequence_has_the_targets_of_its_own_frames(folder, cuts):
     kept, _ = opened(folder, cuts, 'train', 'sequences')
-    clips = {clip.key: clip for clip in kept.clips}
+    clips = {clip.digest: clip for clip in kept.clips}
     wanted = {}
-    for key, found in read_cuts(cuts, settings(cuts), SIZE).items():
-        for blank, sequence, frames in found if key in clips else []:
-            targets = Sequence(clips[key], *sequence).targets(
+    for mark, found in read_cuts(cuts, settings(cuts), SIZE).items():
+        for blank, sequence, frames in found if mark in clips else []:
+            targets = Sequence(clips[mark], *sequence).targets(
                 kept.settings.period_ns, kept.doubt_weight, blank
             )
             wanted[frames.tobytes()] = targets
@@ -170,6 +173,39 @@ def test_clips_that_come_later_are_left_out(folder, cuts, tmp_path):
     assert len(kept.batch(64, np.random.default_rng(5)).frames) == 64
 
 
+def test_cuts_serve_views_of_the_set(folder, cuts, tmp_path):
+    sad = write_view(
+        tmp_path / 'sad', [folder], lambda e: e if e['label'] in ('sad', 'happy') else None
+    )
+    kept, live = opened(sad, cuts, 'test', 'sequences')
+    for one, other in zip(kept.fixed_sequences(), live.fixed_sequences()):
+        np.testing.assert_array_equal(kept.cut(one), live.cut(other))
+
+
+def test_clips_of_another_split_were_not_cut_for_it(folder, cuts, tmp_path):
+    other = {'train': 'test', 'val': 'val', 'test': 'train'}
+    swapped = write_view(tmp_path / 'view', [folder], lambda e: {**e, 'split': other[e['split']]})
+    refused(swapped, cuts, '7 of 7 clips were not cut')
+
+
+def test_open_cuts_hold_no_file_open(folder, cuts):
+    before = len(os.listdir('/proc/self/fd'))
+    kept = data_of([folder], 'train', settings(cuts), SIZE)
+    kept.batch(16, np.random.default_rng(0))
+    assert len(os.listdir('/proc/self/fd')) == before
+
+
+def test_expressions_that_no_split_shows_are_not_asked_for(tmp_path):
+    some = tmp_path / 'some'
+    some.mkdir()
+    write_shard(some / 'a.h5', [c for c in make_set(1) if c.entry['label'] != 'sad'])
+    own = cut(some, tmp_path / 'cuts', '--variations', 4, '--augment')
+    for learns in ('windows', 'sequences'):
+        data = data_of([some], 'train', settings(own, learns), SIZE)
+        changing = data.batch(32, np.random.default_rng(0)).changing
+        assert set(changing.ravel()) == set(range(len(LABELS))) - {LABELS.index('sad')}
+
+
 def test_settling_is_fitted_without_the_cuts_of_a_training(folder, cuts, tmp_path):
     gone = settings(tmp_path / 'gone', 'sequences').as_dict()
     watched = validation_sequences([folder], gone, SIZE)
@@ -215,6 +251,41 @@ def copy_of(cuts, out):
     return out
 
 
+def test_cuts_of_another_set_are_refused(folder, cuts, tmp_path):
+    other = write_set(tmp_path / 'other', clips_per_expression=1, suffix=' of the other set')
+    refused(other, cuts, '7 of 7 clips were not cut')
+    with pytest.raises(SystemExit, match=r'a\.npz was not cut of this .*another folder'):
+        cut(other, cuts, '--variations', 6, '--augment')
+
+
+def test_set_that_grew_is_cut_on(folder, cuts, tmp_path):
+    grown, some = copy_of(folder, tmp_path / 'set'), copy_of(cuts, tmp_path / 'cuts')
+    write_shard(grown / 'c.h5', make_set(1, suffix=' who came later'))
+    refused(grown, some, '7 of 14 clips were not cut')
+    cut(grown, some, '--variations', 6, '--augment')
+    assert len(data_of([grown], 'train', settings(some), SIZE).clips) == 14
+    assert (some / 'a.npz').read_bytes() == (cuts / 'a.npz').read_bytes()
+
+
+def test_shard_without_timed_clips_leaves_the_others(folder, tmp_path):
+    mixed = copy_of(folder, tmp_path / 'set')
+    clip = make_set(1, suffix=' whose timing nobody knows')[1]
+    clip.entry.update(segments=[])
+    write_shard(mixed / 'c.h5', [clip])
+    own = cut(mixed, tmp_path / 'cuts', '--variations', 1, '--augment')
+    assert (own / 'c.frames').stat().st_size == 0
+    assert len(data_of([mixed], 'train', settings(own), SIZE).clips) == 7
+
+
+def test_cuts_of_an_older_version_are_refused(folder, cuts, tmp_path):
+    some = copy_of(cuts, tmp_path / 'some')
+    with np.load(cuts / 'a.npz') as table:
+        np.savez(some / 'a.npz', key=table['clip'], blank=table['blank'])
+    refused(folder, some, r'a\.npz is of an older version.*cut anew')
+    with pytest.raises(SystemExit, match='of an older version'):
+        cut(folder, some, '--variations', 6, '--augment')
+
+
 def test_cuts_of_other_settings_are_refused(folder, cuts):
     refused(folder, cuts, 'another frame_step: cut anew', frame_step=16)
     refused(folder, cuts, 'another augment', augment=('mirror',))
@@ -236,7 +307,7 @@ def test_damaged_part_is_named(folder, cuts, tmp_path, name, length):
     some = copy_of(cuts, tmp_path / 'some')
     content = (some / name).read_bytes()
     (some / name).write_bytes(content[:length])
-    refused(folder, some, 'a.npz is no whole part')
+    refused(folder, some, 'a.npz is no whole part .*delete it and run training.cut again')
 
 
 def test_other_cuts_in_the_folder_are_not_mixed_with(folder, cuts, tmp_path):

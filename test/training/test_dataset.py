@@ -22,6 +22,7 @@ from training.dataset import (
     Shelf,
     Transition,
     Window,
+    balanced,
     cut_window,
     label_of,
     transitions_of,
@@ -147,6 +148,42 @@ def test_batch_is_balanced_and_decided_by_its_seed(data):
     again = data.batch(18, np.random.default_rng(7))
     assert np.bincount(examples.changing[:, 0]).tolist() == [2] * 7 + [4]
     np.testing.assert_array_equal(examples.frames, again.frames)
+
+
+def test_labels_that_nothing_shows_are_left_out_of_the_balance():
+    labels = balanced(50, np.random.default_rng(0), [SAD, HAPPY, NEUTRAL])
+    shares = np.bincount(labels, minlength=8)
+    assert [shares[k] for k in (HAPPY, SAD, NEUTRAL, UNCHANGED)] == [10, 10, 10, 20]
+
+
+def test_balance_begins_anywhere_and_goes_round():
+    begin = int(np.random.default_rng(3).integers(9))
+    wanted = [min(k % 9, UNCHANGED) for k in range(begin, begin + 20)]
+    assert balanced(20, np.random.default_rng(3)).tolist() == wanted
+
+
+def test_labels_are_true_of_what_blank_frames_leave_to_see(data, monkeypatch):
+    cut, cut_as = data.cut, []
+
+    def noted(window, variation, rng):
+        cut_as.append((window, variation.blank))
+        return cut(window, variation, rng)
+
+    monkeypatch.setattr(data, 'cut', noted)
+    monkeypatch.setattr('training.dataset.draw_variation', lambda *_: Variation(blank=7))
+    examples = data.batch(90, np.random.default_rng(5))
+    for (window, blank), label, worn, weight in zip(cut_as, *map(np.ravel, told(examples))):
+        seen_ns = (CLIP_FRAMES - blank) * data.settings.period_ns
+        assert window.clip.label(window.end_ns, seen_ns) == label
+        seen_from_ns = max(window.clip.start_ns, window.end_ns - seen_ns)
+        wanted = worn_at(window.clip.transitions, [window.end_ns], seen_from_ns)
+        assert (worn, weight) == tuple(map(np.squeeze, wanted))
+    blanks = [blank for _, blank in cut_as]
+    assert blanks.count(7) > 60 and min(blanks) < 7
+
+
+def told(examples):
+    return examples.changing, examples.worn, examples.worn_weight
 
 
 def test_window_tells_what_is_worn_at_its_end_where_that_was_seen(data):
@@ -280,10 +317,45 @@ def test_folder_without_shards_names_the_cure(tmp_path):
         DataSet(tmp_path, 'train')
 
 
-def test_split_without_an_expression_is_refused(tmp_path):
-    clips = [clip for clip in make_set() if clip.entry['label'] != 'scared']
-    write_shard(tmp_path / 'a.h5', clips)
-    with pytest.raises(DataError, match='no face moves to scared'):
+def write_some(folder, is_kept):
+    """Write those of the fabricated clips whose entries are to be kept."""
+    write_shard(folder / 'a.h5', [clip for clip in make_set(1) if is_kept(clip.entry)])
+    return folder
+
+
+def test_training_split_without_what_another_split_shows_is_refused(tmp_path):
+    write_some(tmp_path, lambda e: (e['split'], e['label']) != ('train', 'scared'))
+    with pytest.raises(DataError, match='split train: no face moves to scared, as in other'):
+        DataSet(tmp_path, 'train')
+
+
+def test_other_splits_may_lack_expressions(tmp_path):
+    write_some(tmp_path, lambda e: e['split'] == 'train' or e['label'] in ('happy', 'neutral'))
+    data = DataSet(tmp_path, 'val')
+    windows = data.fixed_windows(np.random.default_rng(0))
+    assert [window.label for window in windows] == [HAPPY, NEUTRAL, UNCHANGED]
+
+
+def test_expressions_that_no_split_shows_are_not_asked_for(tmp_path):
+    data = DataSet(write_some(tmp_path, lambda e: e['label'] != 'scared'), 'train')
+    labels = data.batch(32, np.random.default_rng(0)).changing
+    scared = LABELS.index('scared')
+    assert data.shown == [label for label in range(UNCHANGED) if label != scared]
+    assert np.bincount(labels[:, 0])[data.shown].tolist() == [4] * 6
+
+
+@pytest.mark.parametrize('split', ['train', 'val'])
+def test_split_in_which_no_face_moves_is_refused(tmp_path, split):
+    write_some(tmp_path, lambda e: e['label'] == 'neutral')
+    with pytest.raises(DataError, match='faces move to no expression.*make more clips'):
+        DataSet(tmp_path, split)
+
+
+def test_one_expression_is_too_little_to_learn(tmp_path):
+    write_some(tmp_path, lambda e: e['label'] in ('neutral', 'proud'))
+    clip = make_clip(0, 'train', 'someone', 'proud', np.random.default_rng(0))
+    write_shard(tmp_path / 'b.h5', [clip])
+    with pytest.raises(DataError, match='faces move to neutral, which is too little'):
         DataSet(tmp_path, 'train')
 
 
@@ -337,6 +409,20 @@ def test_full_shelf_reads_the_same_windows_from_the_disk(folder):
         window = 500 * MS, 1200 * MS
         assert shelf.read(clips, index, *window) == clips[index].events.between(*window)
     assert shelf.kept_events == counts[0] + counts[1]
+
+
+def test_clips_that_find_no_room_on_the_shelf_are_not_read_whole(folder, monkeypatch):
+    clips, whole, read = ClipSet(folder), [], ClipSet.__getitem__
+
+    def counted(self, index):
+        whole.append(index)
+        return read(self, index)
+
+    shelf = Shelf(most_events=len(clips[0].events) + 1)
+    monkeypatch.setattr(ClipSet, '__getitem__', counted)
+    for index in (0, 1, 2, 3, 2, 1, 0):
+        shelf.read(clips, index, 500 * MS, 1200 * MS)
+    assert whole == [0, 1]
 
 
 @pytest.mark.parametrize('unknown', ['timing', 'box'])

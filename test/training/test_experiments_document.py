@@ -151,7 +151,8 @@ def test_sensitivity_shows_where_training_broke_off(folders):
 
 
 def test_light_without_grey_frames_says_so(folders):
-    result = {'network': 'CS3D', 'levels': ['standard', 'low_light_3'], 'grey': {}}
+    result = {'network': 'CS3D', 'levels': ['standard', 'low_light_3'], 'is_uneven': False}
+    result['grey'] = {}
     result['events'] = {
         'standard': [scores(0.8), scores(0.9)],
         'low_light_3': [scores(0.5), scores(0.6)],

@@ -13,7 +13,7 @@ from fabricated import write_set
 
 from training.checkpoints import DivergedError, TrainingError
 from training.data.clips import DataError
-from training.experiments import campaign, examine, paper
+from training.experiments import campaign, candidates, examine, paper
 from training.experiments.__main__ import main
 from training.experiments.ablate import Ablation
 from training.experiments.campaign import Run, finish, opened_once, training_of
@@ -79,8 +79,28 @@ def test_finished_training_is_kept_and_not_repeated(trained, hard, monkeypatch):
 
 
 def test_training_with_other_settings_does_not_take_its_place(trained, hard):
-    with pytest.raises(DataError, match='another network_settings'):
+    with pytest.raises(DataError, match=r'another training \(theta None, not 0.5\)'):
         finish(tiny_run(hard, theta=0.5), trained.folder.parents[3])
+
+
+def test_training_on_other_data_at_the_same_place_does_not_take_its_place(source, tmp_path):
+    folder = tmp_path / 'set'
+    view = write_view(folder, [source], lambda e: e)
+    finish(tiny_run(view), tmp_path / 'out', say=lambda line: None)
+    write_view(folder, [source], lambda e: e if e['index'] else None)
+    with pytest.raises(DataError, match=r'another training \(data .*set'):
+        finish(tiny_run(view), tmp_path / 'out')
+
+
+def test_how_fast_and_where_decide_nothing(trained, hard):
+    faster = tiny_run(hard)
+    faster = faster._replace(training=replace(faster.training, threads=2, loaders=3))
+    assert faster.described() == trained.run.described()
+    cut, moved = (
+        faster._replace(training=replace(faster.training, cuts=cuts)).described()
+        for cuts in ('cuts/a', '/data/cuts/a')
+    )
+    assert cut == moved != faster.described()
 
 
 def test_training_that_diverges_is_a_result(hard, tmp_path, monkeypatch):
@@ -162,7 +182,7 @@ def test_ladder_cuts_its_set_once(source, hard, tmp_path):
     (folder,) = (tmp_path / 'cuts').iterdir()
     learnt = [json.loads(path.read_text())['training'] for path in tmp_path.rglob('run.json')]
     assert {training['learns'] for training in learnt} == {'windows', 'sequences'}
-    assert {training['cuts'] for training in learnt} == {str(folder)}
+    assert {training['cuts'] for training in learnt} == {folder.name}
     with pytest.raises(DataError, match='cuts one set, got 2'):
         Paper([source, hard], tmp_path / 'two', study.scale, say=None).ladder([SHIPPED])
 
@@ -259,6 +279,14 @@ def test_folds_test_every_person_once(source, tmp_path):
     assert sum(fold['trials'] for fold in result['folds']) == 72
 
 
+def test_corpus_without_an_expression_is_tested_by_the_others(source, tmp_path):
+    calm = write_view(tmp_path / 'calm', [source], lambda e: None if e['label'] == 'angry' else e)
+    main(['folds', str(calm), '--out', str(tmp_path), '--folds', '3', *SCALE])
+    result = json.loads((tmp_path / 'folds.json').read_text())
+    assert result['together']['trials'] == 60
+    assert 0 <= result['together']['mean_recall'] <= 1
+
+
 def test_folds_share_no_person_between_splits():
     parts = parts_of(['s{}'.format(k) for k in range(11)], 4)
     assert sorted(len(part) for part in parts) == [2, 3, 3, 3]
@@ -312,6 +340,32 @@ def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path, monkeypatch)
     }
     assert steps == {32, 64}
     assert len(cut) == 2
+
+
+def test_network_that_learnt_from_cleaned_events_watches_cleaned_ones(hard, tmp_path, monkeypatch):
+    shown, real = [], candidates.boxed_frames
+    monkeypatch.setattr(
+        candidates, 'boxed_frames', lambda events, *how: shown.append(events) or real(events, *how)
+    )
+    cleaned = Variant('events cleaned', training={'background_activity_ms': 10.0})
+    ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
+    ablation.run([LEARNING[0], cleaned], clips=10, workers=1)
+    raw, clean = shown[: len(shown) // 2], shown[len(shown) // 2 :]
+    assert len(raw) == len(clean) > 0
+    assert all(0 < len(b) < len(a) for a, b in zip(raw, clean))
+
+
+def test_sets_without_an_ingredient_are_compared_with_as_many_clips(hard, tmp_path):
+    ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
+    with pytest.raises(DataError, match='holds 42 of the 43 clips .*--clips'):
+        ablation.run(ingredients(['hands']), clips=43, workers=1)
+
+
+@pytest.mark.parametrize('option', ['--epochs', '--width', '--workers', '--batch', '--threads'])
+def test_number_that_cannot_be_is_told_at_once(option, capsys):
+    with pytest.raises(SystemExit):
+        main(['cross', 'a', 'b', '--out', 'out', option, '0'])
+    assert 'argument {}: 0 is less than'.format(option) in capsys.readouterr().err
 
 
 def test_unknown_variant_is_told(hard, tmp_path):

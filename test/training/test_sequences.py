@@ -3,10 +3,11 @@ import pytest
 
 pytest.importorskip('torch')
 
-from fabricated import APEX, MS, OFFSET, ONSET, OVER, write_set
+from fabricated import APEX, MS, OFFSET, ONSET, OVER, make_set, write_set
 
 from cs3d_ros.events import FrameSettings
 from cs3d_ros.inference.emotion import EXPRESSIONS
+from training.data.clips import write_shard
 from training.dataset import Clip, Window, cut_window
 from training.sequences import Sequence, SequenceSet, cut_sequence
 from training.targets import AT_REST, UNCHANGED, Transition, changing_at, transitions_of, worn_at
@@ -130,6 +131,12 @@ def test_batch_has_a_target_per_frame_and_is_decided_by_its_seed(data):
     assert all(column.shape == (9, 40) for column in examples[1:])
     for one, other in zip(examples, again):
         np.testing.assert_array_equal(one, other)
+
+
+def test_expressions_that_no_split_shows_are_not_asked_for(tmp_path):
+    write_shard(tmp_path / 'a.h5', [c for c in make_set(1) if c.entry['label'] != 'sad'])
+    examples = SequenceSet(tmp_path, 'train', frames=40).batch(8, np.random.default_rng(0))
+    assert set(examples.worn.ravel()) == set(range(len(EXPRESSIONS))) - {SAD}
 
 
 def test_drawn_sequences_show_what_they_are_drawn_for(data):

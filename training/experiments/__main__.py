@@ -1,7 +1,7 @@
 """
 Commands that show what the networks are worth: ``python -m training.experiments COMMAND --help``.
 
-Each may be stopped: finished trainings are kept, the same command goes on.
+Each may be stopped: finished trainings are kept, the same command does the rest.
 """
 
 import argparse
@@ -106,33 +106,51 @@ def _seeds(text):
     return seeds
 
 
+def _at_least(least, kind=int):
+    """Return what reads a number that must not be smaller."""
+
+    def read(text):
+        value = kind(text)
+        if not value >= least:
+            raise argparse.ArgumentTypeError('{} is less than {:g}'.format(text, least))
+        return value
+
+    read.__name__ = kind.__name__  # argparse names it where a text is no number
+    return read
+
+
 def _add_scale(parser):
     s = Scale()
     group = parser.add_argument_group('scale', 'the same for all trainings')
-    group.add_argument('--width', type=float, default=s.width, help='of all networks')
-    group.add_argument('--size', type=int, default=s.size, help='of their frames, px')
-    group.add_argument('--seeds', type=_seeds, default=s.seeds, metavar='1,2,3')
-    group.add_argument('--epochs', type=int, default=s.epochs)
-    group.add_argument('--examples-per-epoch', type=int, default=s.examples_per_epoch)
-    group.add_argument('--batch', type=int, default=s.batch, help='windows')
     group.add_argument(
-        '--minutes', type=float, default=s.minutes, help='at most, of each training; 0: no limit'
+        '--width', type=_at_least(1 / 64, float), default=s.width, help='of all networks'
     )
-    group.add_argument('--threads', type=int, default=s.threads)
-    group.add_argument('--loaders', type=int, default=s.loaders)
+    group.add_argument('--size', type=_at_least(16), default=s.size, help='of their frames, px')
+    group.add_argument('--seeds', type=_seeds, default=s.seeds, metavar='1,2,3')
+    group.add_argument('--epochs', type=_at_least(1), default=s.epochs)
+    group.add_argument('--examples-per-epoch', type=_at_least(1), default=s.examples_per_epoch)
+    group.add_argument('--batch', type=_at_least(1), default=s.batch, help='windows')
+    group.add_argument(
+        '--minutes',
+        type=_at_least(0, float),
+        default=s.minutes,
+        help='at most, of each training; 0: no limit',
+    )
+    group.add_argument('--threads', type=_at_least(1), default=s.threads)
+    group.add_argument('--loaders', type=_at_least(1), default=s.loaders)
     group.add_argument('--precision', choices=sorted(PRECISIONS), default=s.precision)
 
 
 def _add_cutting(parser):
     parser.add_argument(
         '--variations',
-        type=int,
+        type=_at_least(0),
         default=0,
         metavar='N',
         help='sequences that a training clip is cut into once; 0: cut anew all the time',
     )
     parser.add_argument(
-        '--workers', type=int, default=os.cpu_count(), help='processes that draw and cut'
+        '--workers', type=_at_least(1), default=os.cpu_count(), help='processes that draw and cut'
     )
 
 
@@ -153,7 +171,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('--document', type=Path, default=DOCUMENT)
     c.add_argument(
         '--grey-clips',
-        type=int,
+        type=_at_least(0),
         default=0,
         metavar='N',
         help='scenes drawn again for the grey camera, 1000 or more; 0: events alone',
@@ -173,7 +191,7 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser('folds', help='every person of a small corpus is tested once')
     c.add_argument('data', type=Path, nargs='+')
     c.add_argument('--out', type=Path, required=True)
-    c.add_argument('--folds', type=int, default=5)
+    c.add_argument('--folds', type=_at_least(3), default=5)
     _add_cutting(c)
     _add_scale(c)
     c.set_defaults(action=folds)
@@ -190,7 +208,9 @@ def parser() -> argparse.ArgumentParser:
         metavar='INGREDIENT',
         help='parts of the rendered world to leave out, one at a time; all: each of them',
     )
-    c.add_argument('--clips', type=int, default=700, help='of the sets without an ingredient')
+    c.add_argument(
+        '--clips', type=_at_least(1), default=700, help='of the sets without an ingredient'
+    )
     _add_cutting(c)
     _add_scale(c)
     c.set_defaults(action=ablate)
@@ -202,7 +222,7 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument('--presets', nargs='+', choices=list(PRESETS), default=real.CONDITIONS)
     c.add_argument(
         '--background-activity',
-        type=float,
+        type=_at_least(0, float),
         default=0.0,
         metavar='MS',
         help='leave out events without a neighbour within so long, as `cs3d run` does',
@@ -216,10 +236,10 @@ def main(arguments=None):
     options = parser().parse_args(arguments)
     try:
         options.action(options)
-    except Cs3dError as error:
+    except (Cs3dError, OSError) as error:
         raise SystemExit('error: {}'.format(error)) from error
     except KeyboardInterrupt:
-        raise SystemExit('stopped; the same command goes on from here') from None
+        raise SystemExit('stopped; the same command does the rest') from None
 
 
 if __name__ == '__main__':

@@ -2,6 +2,7 @@
 
 from pathlib import Path
 
+from training.data.clips import ClipSet, DataError
 from training.experiments.campaign import Run, cut_once, finish, opened_once, training_of
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
 from training.experiments.examine import Examiner, live
@@ -64,15 +65,25 @@ class Ablation:
         if variant.same_data:
             return self.data
         if not variant.without:
-            return write_view(
-                self.out / 'sets' / 'first-{}'.format(clips),
-                [self.data],
-                lambda entry: entry if entry['index'] < clips else None,
-            )
+            return self._first(clips)
         folder = self.out / 'sets' / 'without-{}-{}'.format('-'.join(variant.without), clips)
         plan = plan_of(self.data)._replace(without=tuple(sorted(variant.without)))
         synthesize(plan, folder, clips, local_workers(workers))
         return folder
+
+    def _first(self, clips):
+        """Return a set of the first clips, as many as those have that lack an ingredient."""
+        known = sum(entry['index'] < clips for entry in ClipSet(self.data).entries)
+        if known < clips:
+            raise DataError(
+                '{} holds {} of the {} clips that its base is to learn from: ask for fewer by '
+                '--clips, or render more'.format(self.data, known, clips)
+            )
+        return write_view(
+            self.out / 'sets' / 'first-{}'.format(clips),
+            [self.data],
+            lambda entry: entry if entry['index'] < clips else None,
+        )
 
     def _network_settings(self, variant):
         network, settings = variant.network
@@ -94,7 +105,8 @@ class Ablation:
             return {'seed': seed, 'failed': trained.failed}
         summary = self._examiner.summary(trained)
         standard, hard = summary['standard']['mean_recall'], summary['hard']
-        bundle, way = self._examiner.bundle(trained), (variant.settling, variant.baseline)
+        bundle, reach_ms = self._examiner.bundle(trained), run.training.background_activity_ms
+        way = variant.settling, variant.baseline, reach_ms
         real = settled_on(bundle, self._watched, *way) if self._watched else None
         return {
             'seed': seed,

@@ -2,19 +2,22 @@
 
 import json
 from dataclasses import replace
+from functools import lru_cache
 from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
 from training.checkpoints import DivergedError, TrainingError
-from training.cut import cut_all, deciding
-from training.data.clips import DataError, write_whole
+from training.cut import cut_all
+from training.cuts import deciding
+from training.data.clips import DataError, fingerprint, write_whole
 from training.experiments.scale import Scale
 from training.models import build
 from training.settings import TrainSettings
 from training.train import data_of, defaults_of, new_network, train
 
 CHECKPOINT = 'best.pt'
+HOW_FAST = ('threads', 'loaders')  # settings of a training that do not decide its outcome
 
 
 class Run(NamedTuple):
@@ -28,12 +31,25 @@ class Run(NamedTuple):
 
     def described(self) -> dict:
         """Return all that decides its outcome, in JSON's types."""
+        training = {k: v for k, v in self.training.as_dict().items() if k not in HOW_FAST}
         return {
             'network': self.network,
             'network_settings': self.network_settings,
-            'training': self.training.as_dict(),
-            'data': [str(Path(folder).resolve()) for folder in self.data],
+            # where cuts and data lie decides nothing, what they hold does; a cut tells by its name
+            'training': {**training, 'cuts': Path(training['cuts']).name},
+            'data': ['{} {}'.format(Path(f).name, content_of(f)) for f in self.data],
         }
+
+
+def content_of(folder: Path) -> str:
+    """Return the fingerprint of a set; of one that stays as it is, it is read once."""
+    files = [(path.name, path.stat()) for path in sorted(Path(folder).glob('*.h5'))]
+    return _fingerprint(folder, tuple((name, s.st_mtime_ns, s.st_size) for name, s in files))
+
+
+@lru_cache(maxsize=None)
+def _fingerprint(folder, files):
+    return fingerprint(folder)
 
 
 class Trained(NamedTuple):
@@ -102,7 +118,7 @@ def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
     if len(run.data) > 1:
         raise DataError('--variations cuts one set, got {}: give one'.format(len(run.data)))
     source = Path(run.data[0])
-    marks = deciding(run.training, scale.size), scale.variations, str(source.resolve())
+    marks = deciding(run.training, scale.size), scale.variations, content_of(source)
     mark = sha256(json.dumps(marks).encode()).hexdigest()[:12]
     folder = Path(out) / 'cuts' / '{}-{}'.format(source.name, mark)
     cut_all(source, folder, run.training, scale.size, scale.variations, workers, say)
@@ -187,10 +203,10 @@ def _claim(path, run):
     if path.exists():
         found = json.loads(path.read_text())
         if found != wanted:
-            differs = sorted(key for key in wanted if found.get(key) != wanted[key])
             raise DataError(
-                '{} holds a training with another {}: take another --out, or delete the '
-                'folder'.format(path.parent, ', '.join(differs))
+                '{} holds another training ({}): take another --out, or delete the folder'.format(
+                    path.parent, ', '.join(_differences(found, wanted))
+                )
             )
         return
     try:
@@ -198,3 +214,13 @@ def _claim(path, run):
     except OSError as error:
         raise DataError('{} cannot be made: {}'.format(path.parent, error)) from error
     write_whole(path, (json.dumps(wanted, indent=1) + '\n').encode())
+
+
+def _differences(found, wanted):
+    """Yield in words what differs between two descriptions."""
+    for key in wanted:
+        old, new = found.get(key), wanted[key]
+        if isinstance(old, dict) and isinstance(new, dict):
+            yield from _differences({**dict.fromkeys(new), **old}, {**dict.fromkeys(old), **new})
+        elif old != new:
+            yield '{} {}, not {}'.format(key, old, new)

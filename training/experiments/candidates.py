@@ -11,7 +11,7 @@ from typing import NamedTuple
 
 import numpy as np
 
-from cs3d_ros.events import EventBatch
+from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch
 from cs3d_ros.inference import OnnxRuntimeEngine
 from cs3d_ros.inference.emotion import NEUTRAL
 from training.data.clips import ClipSet
@@ -65,7 +65,9 @@ def strangers(folder: Path, count: int = STRANGERS) -> list:
     return found
 
 
-def settled_on(bundle: Path, watched: list, settling: dict, baseline: bool) -> dict:
+def settled_on(
+    bundle: Path, watched: list, settling: dict, baseline: bool, background_ms: float = 0.0
+) -> dict:
     """
     Return what the robot's chain says of people at true boxes.
 
@@ -77,6 +79,8 @@ def settled_on(bundle: Path, watched: list, settling: dict, baseline: bool) -> d
         Fields of EmotionSettings in which settling differs from the bundle's own.
     baseline : bool
         Whether a person's first answers, taken for neutral, are what later ones count from.
+    background_ms : float
+        Reach of the filter that events go through, as those did that the network learnt from.
 
     Returns
     -------
@@ -87,9 +91,11 @@ def settled_on(bundle: Path, watched: list, settling: dict, baseline: bool) -> d
     """
     engine = OnnxRuntimeEngine(str(bundle))
     settings = engine.bundle.settling._replace(**settling)
+    cleaning = CleaningSettings(background_activity_ns=round(1e6 * background_ms))
     heard, verdicts = [], []
     for clip, events, end_ns in watched:
-        frames = boxed_frames(events, end_ns, engine.bundle, clip.box)
+        clean = Cleaner(events.width, events.height, cleaning).push(events)
+        frames = boxed_frames(clean, end_ns, engine.bundle, clip.box)
         own = FromBaseline(engine) if baseline else engine
         answers = answers_to(frames, own, settings)
         heard.append(heard_of(clip, answers, engine.bundle))

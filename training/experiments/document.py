@@ -59,7 +59,7 @@ def read_results(out: Path) -> dict:
     reports = sorted(Path(out).glob('real/*/real.json'))
     if reports:
         bundles = [(path.parent, read_result(path.parent, 'real')) for path in reports]
-        results['real'] = {'bundles': bundles, **bundles[0][1]}
+        results['real'] = {'bundles': bundles}
     return {name: result for name, result in results.items() if result}
 
 
@@ -75,7 +75,7 @@ def write_document(out: Path, document: Path) -> None:
     for name, part in PARTS.items():
         lines.append('## {}\n'.format(part.title))
         if name in results:
-            lines += [_origin(results[name]), part.render(results[name], pictures)]
+            lines += [*_origin(results[name]), part.render(results[name], pictures)]
         else:
             lines.append(MISSING.format(part.command))
     write_whole(document, '\n'.join(lines).encode())
@@ -93,5 +93,8 @@ alike, and guessing brings 14.3 %.
 
 
 def _origin(result):
-    about = result['about']
-    return '`{}`{}\n'.format(about['command'], ': ' + about['note'] if about.get('note') else '')
+    """Yield the command that made a result; those of several bundles stand with them."""
+    about = result.get('about')
+    if about:
+        note = ': ' + about['note'] if about.get('note') else ''
+        yield '`{}`{}\n'.format(about['command'], note)

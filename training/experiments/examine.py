@@ -1,6 +1,5 @@
 """The same questions to every network, condition by condition, on people that it never saw."""
 
-import hashlib
 import json
 from dataclasses import replace
 from pathlib import Path
@@ -9,15 +8,16 @@ import numpy as np
 
 from training.calibrate import validation_sequences
 from training.checkpoints import device
-from training.cut import deciding
+from training.cuts import deciding
 from training.data.clips import ClipSet, DataError, write_whole
+from training.experiments.campaign import content_of
 from training.experiments.candidates import HARD
 from training.experiments.views import write_view
 from training.export import export
 from training.metrics import confusion_matrix, scores
 from training.models.counter import activity, count, sparse_energy_j
 from training.settings import TrainSettings
-from training.targets import UNCHANGED
+from training.targets import AT_REST, UNCHANGED
 from training.train import data_of, examination_of, load, network_of
 
 STANDARD = 'standard'
@@ -47,15 +47,14 @@ class Examiner:
             if entry['split'] == 'test'
         ]
         self.conditions = sorted({entry['condition'] for entry in entries})
-        self._mark = _digest([str(Path(folder).resolve()) for folder in self._data], len(entries))
+        self._mark = '-'.join(map(content_of, self._data))
         self._examinations, self._sequences = {}, {}
 
     def answers(self, trained) -> dict:
         """
         Return (truth, answers), indices into EXPRESSIONS, by condition.
 
-        One per transition that a test clip shows. Conditions with too few clips to show every
-        expression are left out.
+        One per transition that a test clip shows.
         """
         found = self._asked(trained)['answers']
         return {condition: tuple(map(np.array, pair)) for condition, pair in found.items()}
@@ -71,10 +70,8 @@ class Examiner:
                 asked = self._examination(condition, training, network.settings.size)
                 if asked is not None:
                     examination, clips = asked
-                    truth, logits = examination.truth, examination.logits(network).numpy()
-                    shown = truth < UNCHANGED
-                    best = logits[shown, :UNCHANGED].argmax(1)
-                    answers[condition] = [truth[shown].tolist(), best.tolist()]
+                    pair = _moves(examination, training, network)
+                    answers[condition] = [column.tolist() for column in pair]
                     if not busy or condition == STANDARD:
                         busy = activity(network, clips.to(device()))
             if not answers:
@@ -94,8 +91,8 @@ class Examiner:
 
     def _examination(self, condition, training, size):
         """Return the questions of a condition, and some clips; None if it has too few."""
-        frames = training.learns, training.answers, training.frame_step
-        key = (condition, *frames, training.background_activity_ms, size)
+        asked = training.learns, training.answers, training.explicit_offset, training.frame_step
+        key = (condition, *asked, training.background_activity_ms, size)
         if key not in self._examinations:
             view = write_view(
                 self._views / condition,
@@ -125,14 +122,18 @@ class Examiner:
         dict
             ``standard`` and ``all``: scores over seven expressions, in the standard condition
             (all, where a set knows none) and in all of them; ``conditions``: accuracy and mean
-            recall in each; ``hard``: mean recall, on average over the hardest, None if one was
-            not asked about; ``silent``: share of zeros by activation layer, on standard clips;
-            ``sparse_energy_mj``: estimate for hardware that skips them; ``ece``, ``signs``,
-            ``windows_seen`` and ``minutes`` of the training itself.
+            recall in each that shows as many expressions as all of them do; ``hard``: mean
+            recall, on average over the hardest, None if one is missing; ``silent``: share of
+            zeros by activation layer, on standard clips; ``sparse_energy_mj``: estimate for
+            hardware that skips them; ``ece``, ``signs``, ``windows_seen`` and ``minutes`` of the
+            training itself.
         """
         asked, answers, report = self._asked(trained), self.answers(trained), trained.report
-        conditions = {name: _scores(*pair) for name, pair in answers.items()}
-        everything = _scores(*self.expressions(trained))
+        truth, best = self.expressions(trained)
+        everything, shown = _scores(truth, best), set(truth)
+        conditions = {
+            name: _scores(*pair) for name, pair in answers.items() if set(pair[0]) == shown
+        }
         return {
             'standard': conditions.get(STANDARD, everything),
             'all': everything,
@@ -172,11 +173,17 @@ def live(folders, split, settings, size):
     return data_of(folders, split, replace(settings, cuts=''), size)
 
 
+def _moves(examination, training, network):
+    """Return truth and best answer (n,), indices into EXPRESSIONS, of all moves to one."""
+    asked = examination.is_move
+    truth, logits = examination.truth[asked], examination.logits(network).numpy()[asked]
+    if not training.explicit_offset:  # it was taught to call the way back to neutral unchanged
+        truth = np.where(truth == UNCHANGED, AT_REST, truth)
+        logits[:, AT_REST] = logits[:, UNCHANGED]
+    return truth, logits[:, :UNCHANGED].argmax(1)
+
+
 def _scores(truth, answers):
     """Return the scores, and ``chance``: what always the most frequent answer would reach."""
     found = scores(confusion_matrix(truth, answers, UNCHANGED))
     return {**found, 'chance': float(np.bincount(truth).max() / len(truth))}
-
-
-def _digest(*parts):
-    return hashlib.sha256(json.dumps(parts).encode()).hexdigest()[:12]

@@ -16,7 +16,7 @@ from training.augment import Variation, varied_square, wandering
 from training.data.clips import ClipSet, DataError, write_whole
 from training.data.studio import Studio
 from training.dataset import TRACKER_LAG_NS, DataSet
-from training.experiments.campaign import finish
+from training.experiments.campaign import content_of, finish
 from training.experiments.examine import Examiner
 from training.experiments.grey_camera import cut_again, film, pack, plan_of, unpack
 from training.experiments.paper import LIGHT, run_of
@@ -90,7 +90,7 @@ class Grey:
 
     def __init__(self, data: Path, out: Path, scale, clips: int, workers: int, say=print):
         self._out, self._scale, self._say = Path(out), scale, say
-        self._pictures = self._out / 'grey'
+        self._pictures = self._out / 'grey' / content_of(data)
         lit = [entry['index'] for entry in ClipSet(data).entries if entry['condition'] in LIGHT]
         filmed = set(sorted(lit)[:clips])
         film_all(plan_of(data), sorted(filmed), self._pictures, workers, say)

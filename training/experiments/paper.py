@@ -249,7 +249,9 @@ class Paper:
                 for condition in set(LIGHT) & set(conditions):
                     found[kind].setdefault(condition, []).append(conditions[condition])
         levels = [condition for condition in LIGHT if condition in found['events']]
-        result = {'network': SHIPPED, 'levels': levels, **found}
+        # what was filmed is cut anew for every window
+        is_uneven = bool(grey and self.scale.variations)
+        result = {'network': SHIPPED, 'levels': levels, 'is_uneven': is_uneven, **found}
         return write_result(self.out, 'light', result, self.scale.note())
 
 

@@ -28,6 +28,10 @@ Its accuracies (78.38 % on ADFES, 54.79 % on CASME II, 90.91 % on SZU-EmoDage) a
 small numbers: 29 of 37 has a 95 % interval from 63 to 89 %. Its 10.7 points over C3D lie within
 such an interval."""
 
+UNEVEN = (
+    ' Events were cut into sequences once, grey frames anew for every window, which favours these.'
+)
+
 
 def table(head, rows) -> str:
     """Return a table of Markdown."""
@@ -302,8 +306,11 @@ def light(result: dict, pictures: Path) -> str:
         'grey frames of the same scenes: accuracy, %',
         'mean recall, %',
     )
-    return ('`{}`.\n\n{}\n![Mean recall over light]({}/light.png)\n').format(
-        result['network'], table(head, rows), pictures.name
+    return '`{}`.{}\n\n{}\n![Mean recall over light]({}/light.png)\n'.format(
+        result['network'],
+        UNEVEN if result['is_uneven'] else '',
+        table(head, rows),
+        pictures.name,
     )
 
 
@@ -413,7 +420,8 @@ def real_people(result: dict, pictures: Path) -> str:
     """Return the timelines of real people, which are copied, and what was said of them."""
     parts = []
     for folder, report in result['bundles']:
-        parts += ['### {}\n'.format(report['bundle']), real.described(report)]
+        parts.append('### {}\n\n`{}`\n'.format(report['bundle'], report['about']['command']))
+        parts.append(real.described(report))
         for row in {row['clip']: row for row in report['clips']}.values():
             name = '{}-{}'.format(folder.name, row['picture'])
             shutil.copyfile(folder / row['picture'], pictures / name)
