@@ -21,7 +21,8 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from training.augment import draw_variation
 from training.cuts import COLUMNS, DECIDING, MANIFEST, Cut, deciding, moves_of, table_of
-from training.data.clips import SPLITS, ClipSet, DataError, digest, read_entries, write_whole
+from training.data.clips import SPLITS, ClipSet, DataError, read_entries, write_whole
+from training.fingerprint import digest
 from training.sequences import SequenceSet
 from training.settings import TrainSettings, add_arguments, picked
 

@@ -36,7 +36,8 @@ from training.augment import (
     varied_square,
     wandering,
 )
-from training.data.clips import ClipSet, DataError, digest
+from training.data.clips import ClipSet, DataError
+from training.fingerprint import digest
 from training.settings import TrainSettings
 from training.targets import (
     CLIP_FRAMES,

@@ -19,14 +19,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from cs3d_ros.events import EventBatch
-from training.data.clips import (
-    TRUTH_ARRAYS,
-    ClipSet,
-    DataError,
-    RecordedClip,
-    fingerprint,
-    write_shard,
-)
+from training.data.clips import TRUTH_ARRAYS, ClipSet, DataError, RecordedClip, write_shard
+from training.fingerprint import fingerprint
 
 
 @pytest.fixture(scope='module')

@@ -180,7 +180,7 @@ def test_cross_folds_and_ablation_have_their_tables(folders):
     write_result(folders[0], 'ablation', {'rule': 'The score is so and so.', 'rows': rows})
     text = written(folders)
     assert '| A | B | 40.0 (1 seed) | 30.0 (1 seed) |' in text
-    assert '| 1 | s01, s02 | 50.0 | 40.0 | 20 |' in text
+    assert '| 1 | 2 | 50.0 | 40.0 | 20 |' in text
     assert 'The score is so and so.' in text
     assert '| nothing | 70.0 (1 seed) | 50.0 (1 seed) | – |' in text
     assert '| jitter | 70.0 (1 seed) | 30.0 (1 seed) | -20.0 (1 seed) |' in text

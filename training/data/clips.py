@@ -12,7 +12,6 @@ import json
 import os
 import uuid
 from dataclasses import dataclass, fields
-from hashlib import sha256
 from pathlib import Path
 
 import h5py
@@ -292,16 +291,6 @@ def read_entries(path: Path) -> list[dict]:
             if fault or str(number) not in shard:
                 raise ValueError('clip {} {}'.format(number, fault or 'is not there'))
         return entries
-
-
-def digest(known) -> str:
-    """Return 12 hex digits of what is known of a clip, an entry, or of several, a list of them."""
-    return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
-
-
-def fingerprint(folder: str | Path) -> str:
-    """Return 12 hex digits of what is known of a set's clips; DataError if it is none."""
-    return digest(ClipSet(folder).entries)
 
 
 def _read_events(group, rows) -> EventBatch:

@@ -10,8 +10,9 @@ from typing import NamedTuple
 from training.checkpoints import DivergedError, TrainingError
 from training.cut import cut_all
 from training.cuts import deciding
-from training.data.clips import DataError, fingerprint, write_whole
+from training.data.clips import DataError, write_whole
 from training.experiments.scale import Scale
+from training.fingerprint import fingerprint
 from training.models import build
 from training.settings import TrainSettings
 from training.train import data_of, defaults_of, new_network, train

@@ -80,7 +80,7 @@ def cross_validate(
         matrix += own
         folds.append({'identities': tested, **scores(own)})
         result = {'network': SHIPPED, 'folds': folds, 'together': scores(matrix)}
-        result = write_result(out, 'folds', result, scale.note())
+        result = write_result(out, 'folds', result, scale._replace(seeds=scale.seeds[:1]).note())
     return result
 
 

@@ -93,7 +93,7 @@ class Grey:
         self._pictures = self._out / 'grey' / content_of(data)
         lit = [entry['index'] for entry in ClipSet(data).entries if entry['condition'] in LIGHT]
         filmed = set(sorted(lit)[:clips])
-        film_all(plan_of(data), sorted(filmed), self._pictures, workers, say)
+        film_all(data, sorted(filmed), self._pictures, workers, say)
         self.view = write_view(
             self._out / 'views' / 'grey',
             [data],
@@ -113,11 +113,19 @@ class Grey:
         return {} if trained.failed else self._examiner.summary(trained)['conditions']
 
 
-def film_all(plan, numbers, folder: Path, workers: int, say=print) -> None:
-    """Film the clips of a set that were not filmed yet; DataError if they cannot be kept."""
+def film_all(data: Path, numbers, folder: Path, workers: int, say=print) -> None:
+    """
+    Film the clips of a set that were not filmed yet.
+
+    Raises
+    ------
+    DataError
+        If their scenes cannot be drawn again, or the pictures cannot be kept.
+    """
     left = [number for number in numbers if not picture_path(folder, number).exists()]
     if not left:
         return
+    plan = plan_of(data)
     try:
         folder.mkdir(parents=True, exist_ok=True)
     except OSError as error:

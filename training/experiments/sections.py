@@ -337,7 +337,7 @@ def folds(result: dict, pictures: Path) -> str:
     rows = [
         (
             k,
-            ', '.join(fold['identities']),
+            len(fold['identities']),
             '{:.1f}'.format(100 * fold['accuracy']),
             '{:.1f}'.format(100 * fold['mean_recall']),
             fold['trials'],
