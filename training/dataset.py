@@ -454,6 +454,11 @@ class DataSet:
 
         One per transition, ending with the first period after it; as many unchanged ones as an
         expression has on average, from random places of random clips.
+
+        Raises
+        ------
+        DataError
+            If none shows a transition, as all of them take too long.
         """
         period_ns = self.settings.period_ns
         windows = []
@@ -463,6 +468,12 @@ class DataSet:
                 label = clip.label(end_ns, self.window_ns)
                 if end_ns <= clip.end_ns and label is not None and label == transition.target:
                     windows.append(Window(clip, end_ns, label))
+        if not windows:
+            raise DataError(
+                'no window of split {} shows a move: are they longer than {:.1f} s?'.format(
+                    self.split, 2e-9 * self.window_ns
+                )
+            )
         for _ in range(len(windows) // len(self.shown)):
             drawn = self.draw(UNCHANGED, rng)
             end_ns = drawn.end_ns // period_ns * period_ns

@@ -1,4 +1,5 @@
 import dataclasses
+from copy import copy
 
 import numpy as np
 import pytest
@@ -334,6 +335,15 @@ def test_other_splits_may_lack_expressions(tmp_path):
     data = DataSet(tmp_path, 'val')
     windows = data.fixed_windows(np.random.default_rng(0))
     assert [window.label for window in windows] == [HAPPY, NEUTRAL, UNCHANGED]
+
+
+def test_moves_that_no_window_holds_are_told(data):
+    short = copy(data)
+    short.window_ns = 50 * MS
+    with pytest.raises(
+        DataError, match='no window of split .* shows a move: .* longer than 0.1 s'
+    ):
+        short.fixed_windows(np.random.default_rng(0))
 
 
 def test_expressions_that_no_split_shows_are_not_asked_for(tmp_path):
