@@ -15,11 +15,13 @@ import torch
 
 from cs3d_ros.events import still_frame
 from training.augment import cropped_anew
+from training.batches import Examples
 from training.data.clips import DataError
-from training.dataset import BUSIEST_OF, BUSY, TRIES, Clip, Examples, balanced
+from training.dataset import BUSIEST_OF, BUSY, TRIES, balanced
 from training.sequences import Sequence, SequenceSet
 from training.settings import TrainSettings
 from training.targets import CLIP_FRAMES, LABELS, UNCHANGED, worn_at
+from training.windows import Clip
 
 MANIFEST = 'cuts.json'
 # What a training and its cuts must agree in.

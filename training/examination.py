@@ -1,15 +1,20 @@
 """The same questions to every network: fixed windows, or whole clips, of one split."""
 
+from hashlib import sha256
+
 import numpy as np
 import torch
 from torch.nn import functional as F
 
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.dataset import DataSet, to_input
+from training.batches import to_input
+from training.dataset import DataSet
 from training.metrics import judge, judge_frames
 from training.sequences import SequenceSet
+from training.settings import TrainSettings
 from training.targets import AT_REST, LABELS, UNCHANGED
 
+VALIDATION_CLIPS = 150  # whole clips that a streaming network is judged on after every epoch
 BATCH = 32  # windows
 BATCH_FRAMES = 768  # of sequences, the longest counted for each
 SEED = 0  # of the unchanged windows, which are drawn
@@ -168,3 +173,32 @@ def temperature_of(logits: torch.Tensor, truth: np.ndarray) -> float:
     temperatures = np.exp(np.linspace(np.log(0.25), np.log(4), 97))
     losses = [F.cross_entropy(logits / t, truth).item() for t in temperatures]
     return float(temperatures[int(np.argmin(losses))])
+
+
+def labels_of(settings: TrainSettings) -> tuple:
+    """Return the names of a network's outputs."""
+    return LABELS if settings.answers == 'transitions' else EXPRESSIONS
+
+
+def examination_of(data: DataSet, settings: TrainSettings, most: int | None = None):
+    """Return the examination of a split; of at most so many sequences."""
+    labels = labels_of(settings)
+    if settings.learns == 'windows':
+        return WindowExamination(data, labels, settings.explicit_offset)
+    return SequenceExamination(data, labels, most, settings.explicit_offset)
+
+
+class Validation:
+    """The examination of the validation identities, made anew where their folder has grown."""
+
+    def __init__(self, folders, settings: TrainSettings, size: int, open_data):
+        self._data = open_data(folders, 'val', settings, size)
+        self._settings, self._made = settings, None
+
+    def __call__(self):
+        """Return the examination, and a digest of its clips, in their order, as a str."""
+        if self._data.take_in() or self._made is None:
+            keys = '\n'.join(clip.key for clip in self._data.clips)
+            examination = examination_of(self._data, self._settings, VALIDATION_CLIPS)
+            self._made = examination, sha256(keys.encode()).hexdigest()
+        return self._made

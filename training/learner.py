@@ -11,8 +11,9 @@ import torch
 from torch import nn
 from torch.nn import functional as F
 
+from training.batches import Batches, Examples, to_input
 from training.checkpoints import SCHEMA, DivergedError, save
-from training.dataset import Batches, DataSet, Examples, to_input
+from training.dataset import DataSet
 from training.models import Network
 from training.models.network import channels_last
 from training.settings import TrainSettings

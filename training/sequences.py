@@ -16,7 +16,8 @@ import numpy as np
 
 from cs3d_ros.events import CleaningSettings, FrameSettings, still_frame
 from training.augment import AUGMENTATIONS, Variation, draw_variation
-from training.dataset import Clip, DataSet, Examples, balanced, cut_frames, finished
+from training.batches import Examples
+from training.dataset import DataSet, balanced
 from training.settings import TrainSettings
 from training.targets import (
     CLIP_FRAMES,
@@ -25,6 +26,7 @@ from training.targets import (
     changing_at,
     worn_at,
 )
+from training.windows import Clip, cut_frames, finished
 
 NEAR_MISSES = 0.75  # of sequences drawn for no change: from clips without any expression
 EDGE_FRAMES = 2  # between a sequence's ends and the switch that it was drawn for

@@ -14,7 +14,6 @@ import logging
 import os
 import sys
 import warnings
-from hashlib import sha256
 from pathlib import Path
 
 import pytorch_lightning as pl
@@ -35,8 +34,8 @@ from training.checkpoints import (
 )
 from training.cuts import open_cuts
 from training.data.clips import DataError, write_whole
-from training.dataset import CLIP_FRAMES, DataSet
-from training.examination import SequenceExamination, WindowExamination, temperature_of
+from training.dataset import DataSet
+from training.examination import Validation, examination_of, labels_of, temperature_of
 from training.learner import Learner
 from training.metrics import described, draw_confusion
 from training.models import Network, build
@@ -44,10 +43,9 @@ from training.models.counter import count
 from training.sequences import SequenceSet
 from training.settings import PRECISIONS, TrainSettings, add_arguments, picked
 from training.signs import below_reference, read_reference
-from training.targets import LABELS
+from training.targets import CLIP_FRAMES, LABELS
 
 DEFAULT_MODEL = 'cs3d'
-VALIDATION_CLIPS = 150  # whole clips that a streaming network is judged on after every epoch
 # What the settings of a training decide about a network, or the data does.
 DECIDED = ('outputs', 'frames', 'transitions')
 
@@ -68,11 +66,6 @@ def blueprint(name: str) -> Network:
     """Return a network of default settings without weights; ValueError if none has the name."""
     with torch.device('meta'):
         return build(name)
-
-
-def labels_of(settings: TrainSettings) -> tuple:
-    """Return the names of a network's outputs."""
-    return LABELS if settings.answers == 'transitions' else EXPRESSIONS
 
 
 def new_network(name: str, settings: TrainSettings, **network_settings) -> Network:
@@ -116,30 +109,6 @@ def data_of(folders, split: str, settings: TrainSettings, size: int) -> DataSet:
         return open_cuts(folders, split, settings, size)
     kind = DataSet if settings.learns == 'windows' else SequenceSet
     return kind.of(folders, split, settings, size)
-
-
-def examination_of(data: DataSet, settings: TrainSettings, most: int | None = None):
-    """Return the examination of a split; of at most so many sequences."""
-    labels = labels_of(settings)
-    if settings.learns == 'windows':
-        return WindowExamination(data, labels, settings.explicit_offset)
-    return SequenceExamination(data, labels, most, settings.explicit_offset)
-
-
-class Validation:
-    """The examination of the validation identities, made anew where their folder has grown."""
-
-    def __init__(self, folders, settings: TrainSettings, size: int, open_data=data_of):
-        self._data = open_data(folders, 'val', settings, size)
-        self._settings, self._made = settings, None
-
-    def __call__(self):
-        """Return the examination, and a digest of its clips, in their order, as a str."""
-        if self._data.take_in() or self._made is None:
-            keys = '\n'.join(clip.key for clip in self._data.clips)
-            examination = examination_of(self._data, self._settings, VALIDATION_CLIPS)
-            self._made = examination, sha256(keys.encode()).hexdigest()
-        return self._made
 
 
 def train(

@@ -20,7 +20,9 @@ from training.augment import (
     varied_square,
     wandering,
 )
-from training.dataset import UNCHANGED, Clip, DataSet, Window, cut_window
+from training.dataset import DataSet
+from training.targets import UNCHANGED
+from training.windows import Clip, Window, cut_window
 
 WIDTH, HEIGHT = 120, 90
 

@@ -12,23 +12,19 @@ from fabricated import MS, make_clip, make_segment, make_set, write_set
 from cs3d_ros.events import CleaningSettings, EventBatch, SquareAccumulator
 from cs3d_ros.face import Box, face_square
 from training.augment import Variation
+from training.batches import Batches
 from training.data.clips import ClipSet, DataError, RecordedClip, write_shard
-from training.dataset import (
+from training.dataset import DataSet, balanced
+from training.targets import (
     CLIP_FRAMES,
     LABELS,
     UNCHANGED,
-    Batches,
-    Clip,
-    DataSet,
-    Shelf,
     Transition,
-    Window,
-    balanced,
-    cut_window,
     label_of,
     transitions_of,
+    worn_at,
 )
-from training.targets import worn_at
+from training.windows import Clip, Shelf, Window, cut_window
 
 HAPPY, SAD = LABELS.index('happy'), LABELS.index('sad')
 NEUTRAL = LABELS.index('neutral')

@@ -8,9 +8,10 @@ pytest.importorskip('h5py')
 import torch
 from fabricated import write_set
 
+from training.examination import examination_of
 from training.settings import TrainSettings
 from training.targets import AT_REST, LABELS, UNCHANGED
-from training.train import data_of, examination_of
+from training.train import data_of
 
 
 @pytest.fixture(scope='module')

@@ -16,7 +16,6 @@ from training.augment import Variation
 from training.data.clips import ClipSet, DataError
 from training.data.plan import SetPlan
 from training.data.studio import Studio, world_version
-from training.dataset import Window
 from training.experiments.grey import GreySet, picture_path
 from training.experiments.grey_camera import (
     DARK_NOISE_E,
@@ -30,6 +29,7 @@ from training.experiments.grey_camera import (
     plan_of,
 )
 from training.targets import UNCHANGED
+from training.windows import Window
 
 
 def write_about(folder, **changes):

@@ -8,9 +8,9 @@ from fabricated import APEX, MS, OFFSET, ONSET, OVER, make_set, write_set
 from cs3d_ros.events import FrameSettings
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.data.clips import write_shard
-from training.dataset import Clip, Window, cut_window
 from training.sequences import Sequence, SequenceSet, cut_sequence
 from training.targets import AT_REST, UNCHANGED, Transition, changing_at, transitions_of, worn_at
+from training.windows import Clip, Window, cut_window
 
 HAPPY, SAD = EXPRESSIONS.index('happy'), EXPRESSIONS.index('sad')
 PERIOD = FrameSettings().period_ns

@@ -17,14 +17,15 @@ pytest.importorskip('pytorch_lightning')
 import torch
 from fabricated import write_set
 
+from training.batches import to_input
 from training.checkpoints import SCHEMA, TrainingError, WholeFiles, load, network_of, read, save
 from training.data.clips import DataError
-from training.dataset import LABELS, DataSet, to_input
-from training.examination import temperature_of
+from training.dataset import DataSet
+from training.examination import Validation, temperature_of
 from training.learner import Learner
 from training.settings import TrainSettings
+from training.targets import LABELS
 from training.train import (
-    Validation,
     asked,
     begin_with,
     data_of,

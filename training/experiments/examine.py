@@ -10,6 +10,7 @@ from training.calibrate import validation_sequences
 from training.checkpoints import device
 from training.cuts import deciding
 from training.data.clips import ClipSet, DataError, write_whole
+from training.examination import examination_of
 from training.experiments.campaign import content_of
 from training.experiments.candidates import HARD
 from training.experiments.views import write_view
@@ -18,7 +19,7 @@ from training.metrics import confusion_matrix, scores
 from training.models.counter import activity, count, sparse_energy_j
 from training.settings import TrainSettings
 from training.targets import AT_REST, UNCHANGED
-from training.train import data_of, examination_of, load, network_of
+from training.train import data_of, load, network_of
 
 STANDARD = 'standard'
 CLIPS = 16  # on which is looked how many neurons are silent

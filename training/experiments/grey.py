@@ -15,7 +15,7 @@ from cs3d_ros.face.align import MARGIN
 from training.augment import Variation, varied_square, wandering
 from training.data.clips import ClipSet, DataError, write_whole
 from training.data.studio import Studio
-from training.dataset import TRACKER_LAG_NS, DataSet
+from training.dataset import DataSet
 from training.experiments.campaign import content_of, finish
 from training.experiments.examine import Examiner
 from training.experiments.grey_camera import cut_again, film, pack, plan_of, unpack
@@ -23,6 +23,7 @@ from training.experiments.paper import LIGHT, run_of
 from training.experiments.views import write_view
 from training.synthesize import local_workers
 from training.targets import CLIP_FRAMES
+from training.windows import TRACKER_LAG_NS
 
 CLIPS_PER_TASK = 8
 # Of what varies events, what a grey camera knows as well: where the face is thought to be.
