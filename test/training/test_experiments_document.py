@@ -9,7 +9,8 @@ import cv2
 from training.data.clips import DataError
 from training.experiments.document import PARTS, write_document
 from training.experiments.results import command, write_result
-from training.experiments.sections import STREAM, percent
+from training.experiments.sections import STREAM
+from training.experiments.tables import percent
 
 
 def scores(accuracy):

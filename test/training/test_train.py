@@ -183,10 +183,10 @@ def test_training_of_an_older_version_is_resumed(folder, tmp_path):
 
 def test_validation_is_the_same_as_long_as_its_clips_are(tmp_path):
     folder = write_set(tmp_path / 'set', clips_per_expression=1)
-    validation = Validation([folder], SHORT, 48)
+    validation = Validation([folder], SHORT, 48, data_of)
     (examination, mark), again = validation(), validation()
     assert again == (examination, mark)
-    assert Validation([folder], SHORT, 48)()[1] == mark
+    assert Validation([folder], SHORT, 48, data_of)()[1] == mark
     more = write_set(tmp_path / 'more', clips_per_expression=1, seed=1)
     for shard in more.glob('*.h5'):
         shard.rename(folder / ('more-' + shard.name))

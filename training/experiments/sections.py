@@ -6,7 +6,7 @@ from pathlib import Path
 from training.data.world import CONDITIONS
 from training.experiments import figures, real
 from training.experiments.costs import NOT_MEASURABLE
-from training.experiments.statistics import mean_95
+from training.experiments.tables import finished, gains, percent, spread, table
 
 C3D, CS3D, STREAM = 'C3D', '+ attention', 'CS3D-Stream, per frame'  # of the counter's table
 
@@ -33,38 +33,11 @@ UNEVEN = (
 )
 
 
-def table(head, rows) -> str:
-    """Return a table of Markdown."""
-    lines = ['| {} |'.format(' | '.join(head)), '|' + '---|' * len(head)]
-    lines += ['| {} |'.format(' | '.join(map(str, row))) for row in rows]
-    return '\n'.join(lines) + '\n'
-
-
-def percent(values) -> str:
-    """Return the mean of shares in percent with its interval."""
-    values = [value for value in values if value is not None]
-    return spread([100 * value for value in values], '{:.1f}')
-
-
-def spread(values, form: str) -> str:
-    """Return a mean with its interval, a dash where there is nothing."""
-    if not values:
-        return '–'
-    mean = mean_95(values)
-    if mean.half_width is None:
-        return form.format(mean.value) + ' (1 seed)'
-    return '{} ± {}'.format(form.format(mean.value), form.format(mean.half_width))
-
-
-def _done(row):
-    return [run for run in row['runs'] if 'failed' not in run]
-
-
 def ladder(result: dict, pictures: Path) -> str:
     """Return the table of the networks, what the bars say, and what the paper reports."""
     rows = []
     for row in result['rows']:
-        done = _done(row)
+        done = finished(row)
         failed = len(row['runs']) - len(done)
         rows.append(
             (
@@ -117,9 +90,9 @@ def _silent(run):
 
 def _verdicts(result):
     """Return what the bars on accuracy say, as far as both sides were run."""
-    runs = {row['name']: {run['seed']: run for run in _done(row)} for row in result['rows']}
+    runs = {row['name']: {run['seed']: run for run in finished(row)} for row in result['rows']}
     lines = []
-    for run in [run for row in result['rows'] for run in _done(row)][:1]:
+    for run in [run for row in result['rows'] for run in finished(row)][:1]:
         lines.append(
             '- Half of what faces do is to go back to neutral: always the most frequent answer '
             'would be right in {:.1%}. Mean recall counts each expression alike.'.format(
@@ -320,9 +293,9 @@ def cross(result: dict, pictures: Path) -> str:
         (
             pair['train'],
             pair['test'],
-            percent([run['accuracy'] for run in _done(pair)]),
-            percent([run['mean_recall'] for run in _done(pair)]),
-            spread([run['macro_f1'] for run in _done(pair)], '{:.3f}'),
+            percent([run['accuracy'] for run in finished(pair)]),
+            percent([run['mean_recall'] for run in finished(pair)]),
+            spread([run['macro_f1'] for run in finished(pair)], '{:.3f}'),
             pair['trials'],
         )
         for pair in result['pairs']
@@ -366,16 +339,16 @@ def ablation(result: dict, pictures: Path) -> str:
         (
             row['name'],
             row['changes'],
-            percent([run['standard'] for run in _done(row)]),
-            percent([run['hard'] for run in _done(row)]),
-            percent(_gains(row, by_name.get(row['base']), 'hard')),
+            percent([run['standard'] for run in finished(row)]),
+            percent([run['hard'] for run in finished(row)]),
+            percent(gains(row, by_name.get(row['base']), 'hard')),
             _counted(row, 'settled', 'found_right', 'onsets'),
             _counted(row, 'settled', 'loud', 'neutral'),
-            spread([r['real']['auc'] for r in _done(row) if _has(r, 'auc')], '{:.2f}'),
+            spread([r['real']['auc'] for r in finished(row) if _has(r, 'auc')], '{:.2f}'),
             _counted(row, 'real', 'found_right', 'onsets'),
             _counted(row, 'real', 'returned_right', 'returns'),
-            percent([r['real']['loud_share'] for r in _done(row) if _has(r, 'loud_share')]),
-            spread([run['score'] for run in _done(row) if run['score'] is not None], '{:.3f}'),
+            percent([r['real']['loud_share'] for r in finished(row) if _has(r, 'loud_share')]),
+            spread([run['score'] for run in finished(row) if run['score'] is not None], '{:.3f}'),
         )
         for row in result['rows']
     ]
@@ -396,22 +369,12 @@ def ablation(result: dict, pictures: Path) -> str:
     return '{}\n{}\n'.format(result['rule'], table(head, rows))
 
 
-def _gains(row, base, figure):
-    """Return by how much a figure differs from that of the base with the same seed."""
-    known = {run['seed']: run[figure] for run in _done(base)} if base and base != row else {}
-    return [
-        run[figure] - known[run['seed']]
-        for run in _done(row)
-        if None not in (run[figure], known.get(run['seed']))
-    ]
-
-
 def _has(run, name):
     return run.get('real') and run['real'].get(name) is not None
 
 
 def _counted(row, kind, part, whole):
-    runs = [run[kind] for run in _done(row) if run.get(kind)]
+    runs = [run[kind] for run in finished(row) if run.get(kind)]
     count, of = sum(run[part] for run in runs), sum(run[whole] for run in runs)
     return '{:.0%} of {}'.format(count / of, of) if of else '–'
 
