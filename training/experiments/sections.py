@@ -94,8 +94,7 @@ def _verdicts(result):
     lines = []
     for run in [run for row in result['rows'] for run in finished(row)][:1]:
         lines.append(
-            '- Half of what faces do is to go back to neutral: always the most frequent answer '
-            'would be right in {:.1%}. Mean recall counts each expression alike.'.format(
+            '- Always the most frequent answer, neutral, would be right in {:.1%}.'.format(
                 run['standard']['chance']
             )
         )
