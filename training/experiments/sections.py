@@ -365,7 +365,7 @@ def ablation(result: dict, pictures: Path) -> str:
         'real talkers: loudly wrong, %',
         'score',
     )
-    return '{}\n{}\n'.format(result['rule'], table(head, rows))
+    return '{}\n\n{}\n'.format(result['rule'], table(head, rows))
 
 
 def _has(run, name):
