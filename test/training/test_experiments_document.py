@@ -19,6 +19,7 @@ def scores(accuracy):
         'macro_f1': accuracy - 0.01,
         'mean_recall': accuracy - 0.1,
         'chance': 0.5,
+        'trials': 20,
     }
 
 
@@ -160,7 +161,7 @@ def test_light_without_grey_frames_says_so(folders):
     }
     write_result(folders[0], 'light', result)
     text = written(folders)
-    assert '| low_light_3 | 0.03 | 55.0 ± 63.5 | 45.0 ± 63.5 | not run | not run |' in text
+    assert '| low_light_3 | 0.03 | 20 | 55.0 ± 63.5 | 45.0 ± 63.5 | not run | not run |' in text
     assert cv2.imread(str(folders[1].with_suffix('') / 'light.png')) is not None
 
 

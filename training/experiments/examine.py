@@ -122,8 +122,8 @@ class Examiner:
         -------
         dict
             ``standard`` and ``all``: scores over seven expressions, in the standard condition
-            (all, where a set knows none) and in all of them; ``conditions``: accuracy and mean
-            recall in each that shows as many expressions as all of them do; ``hard``: mean
+            (all, where a set knows none) and in all of them; ``conditions``: trials, accuracy and
+            mean recall in each that shows as many expressions as all of them do; ``hard``: mean
             recall, on average over the hardest, None if one is missing; ``silent``: share of
             zeros by activation layer, on standard clips; ``sparse_energy_mj``: estimate for
             hardware that skips them; ``ece``, ``signs``, ``windows_seen`` and ``minutes`` of the
@@ -139,7 +139,7 @@ class Examiner:
             'standard': conditions.get(STANDARD, everything),
             'all': everything,
             'conditions': {
-                name: {kind: found[kind] for kind in ('accuracy', 'mean_recall')}
+                name: {kind: found[kind] for kind in ('trials', 'accuracy', 'mean_recall')}
                 for name, found in conditions.items()
             },
             'hard': float(np.mean([conditions[name]['mean_recall'] for name in HARD]))

@@ -260,6 +260,7 @@ def light(result: dict, pictures: Path) -> str:
         (
             condition,
             '{:g}'.format(CONDITIONS[condition].light),
+            result['events'][condition][0]['trials'],
             *(
                 percent([run[figure] for run in result[kind].get(condition, [])])
                 if result[kind]
@@ -273,6 +274,7 @@ def light(result: dict, pictures: Path) -> str:
     head = (
         'condition',
         'light',
+        'answers',
         'events: accuracy, %',
         'mean recall, %',
         'grey frames of the same scenes: accuracy, %',
