@@ -1,7 +1,5 @@
 """The same questions to every network: fixed windows, or whole clips, of one split."""
 
-from hashlib import sha256
-
 import numpy as np
 import torch
 from torch.nn import functional as F
@@ -9,6 +7,7 @@ from torch.nn import functional as F
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.batches import to_input
 from training.dataset import DataSet
+from training.fingerprint import digest
 from training.metrics import judge, judge_frames
 from training.sequences import SequenceSet
 from training.settings import TrainSettings
@@ -198,7 +197,6 @@ class Validation:
     def __call__(self):
         """Return the examination, and a digest of its clips, in their order, as a str."""
         if self._data.take_in() or self._made is None:
-            keys = '\n'.join(clip.key for clip in self._data.clips)
             examination = examination_of(self._data, self._settings, VALIDATION_CLIPS)
-            self._made = examination, sha256(keys.encode()).hexdigest()
+            self._made = examination, digest([clip.digest for clip in self._data.clips])
         return self._made

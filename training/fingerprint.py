@@ -1,4 +1,4 @@
-"""What tells clips, and sets of them, from others: digests of what is known of each."""
+"""What tells clips, sets of them, and cuts from others: digests of what is known of each."""
 
 import json
 from hashlib import sha256
@@ -8,7 +8,7 @@ from training.data.clips import ClipSet
 
 
 def digest(known) -> str:
-    """Return 12 hex digits of what is known of a clip, an entry, or of several, a list of them."""
+    """Return 12 hex digits of what is known, in JSON's types: of a clip, its entry."""
     return sha256(json.dumps(known, sort_keys=True).encode()).hexdigest()[:12]
 
 

@@ -3,7 +3,6 @@
 import json
 from dataclasses import replace
 from functools import lru_cache
-from hashlib import sha256
 from pathlib import Path
 from typing import NamedTuple
 
@@ -12,7 +11,7 @@ from training.cut import cut_all
 from training.cuts import deciding
 from training.data.clips import DataError, write_whole
 from training.experiments.scale import Scale
-from training.fingerprint import fingerprint
+from training.fingerprint import digest, fingerprint
 from training.models import build
 from training.settings import TrainSettings
 from training.train import data_of, defaults_of, new_network, train
@@ -119,8 +118,7 @@ def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
     if len(run.data) > 1:
         raise DataError('--variations cuts one set, got {}: give one'.format(len(run.data)))
     source = Path(run.data[0])
-    marks = deciding(run.training, scale.size), scale.variations, content_of(source)
-    mark = sha256(json.dumps(marks).encode()).hexdigest()[:12]
+    mark = digest([deciding(run.training, scale.size), scale.variations, content_of(source)])
     folder = Path(out) / 'cuts' / '{}-{}'.format(source.name, mark)
     cut_all(source, folder, run.training, scale.size, scale.variations, workers, say)
     return run._replace(training=replace(run.training, cuts=str(folder)))

@@ -136,7 +136,7 @@ class Examiner:
             name: _scores(*pair) for name, pair in answers.items() if set(pair[0]) == shown
         }
         return {
-            'standard': conditions.get(STANDARD, everything),
+            'standard': _scores(*answers[STANDARD]) if STANDARD in answers else everything,
             'all': everything,
             'conditions': {
                 name: {kind: found[kind] for kind in ('trials', 'accuracy', 'mean_recall')}
@@ -178,7 +178,8 @@ def _moves(examination, training, network):
     """Return truth and best answer (n,), indices into EXPRESSIONS, of all moves to one."""
     asked = examination.is_move
     truth, logits = examination.truth[asked], examination.logits(network).numpy()[asked]
-    if not training.explicit_offset:  # it was taught to call the way back to neutral unchanged
+    if training.answers == 'transitions' and not training.explicit_offset:
+        # it was taught to call the way back to neutral unchanged
         truth = np.where(truth == UNCHANGED, AT_REST, truth)
         logits[:, AT_REST] = logits[:, UNCHANGED]
     return truth, logits[:, :UNCHANGED].argmax(1)
