@@ -106,6 +106,18 @@ def test_ladder_tells_means_with_their_intervals(folders):
     assert text.count('Not run yet') == len(PARTS) - 1
 
 
+def test_ladder_of_another_scale_stands_beneath(folders):
+    short = [network('C3D', [0.3, 0.3, 0.3], 4e9)]
+    long = [network('C3D', [0.5, 0.6, 0.7], 4e9), network('+ attention', [0.6, 0.7, 0.8], 2e8)]
+    write_result(folders[0], 'ladder', {'rows': short, **RATES}, '6 epochs')
+    write_result(folders[0] / 'long', 'ladder', {'rows': long, **RATES}, '24 epochs')
+    text = written(folders)
+    assert text.index('6 epochs') < text.index('| C3D | 30.0') < text.index('24 epochs')
+    assert text.index('24 epochs') < text.index('| C3D | 60.0')
+    assert text.count('less `C3D`, same seeds: 10.0 ± 0.0 points') == 1
+    assert text.count("The paper's own column") == 1
+
+
 def test_training_that_broke_off_is_told_and_not_averaged(folders):
     row = network('C3D', [0.5, 0.7], 4e9)
     row['runs'].append({'seed': 3, 'failed': 'the loss became nan'})

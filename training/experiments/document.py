@@ -5,7 +5,7 @@ from typing import Callable, NamedTuple
 
 from training.data.clips import DataError, write_whole
 from training.experiments import sections
-from training.experiments.results import read_result
+from training.experiments.results import origin, read_result
 
 COMMAND = 'python -m training.experiments '
 PAPER = COMMAND + 'paper DATA --out DIR --parts '
@@ -55,11 +55,14 @@ def read_results(out: Path) -> dict:
     DataError
         If a file in it is none of ours.
     """
-    results = {name: read_result(out, name) for name in PARTS if name != 'real'}
-    reports = sorted(Path(out).glob('real/*/real.json'))
-    if reports:
-        bundles = [(path.parent, read_result(path.parent, 'real')) for path in reports]
-        results['real'] = {'bundles': bundles}
+    out = Path(out)
+    results = {name: read_result(out, name) for name in PARTS if name not in ('ladder', 'real')}
+    ladders = [out / 'ladder.json', *sorted(out.glob('*/ladder.json'))]
+    scales = [read_result(path.parent, 'ladder') for path in ladders if path.exists()]
+    reports = sorted(out.glob('real/*/real.json'))
+    bundles = [(path.parent, read_result(path.parent, 'real')) for path in reports]
+    results['ladder'] = {'scales': scales} if scales else None
+    results['real'] = {'bundles': bundles} if bundles else None
     return {name: result for name, result in results.items() if result}
 
 
@@ -75,7 +78,7 @@ def write_document(out: Path, document: Path) -> None:
     for name, part in PARTS.items():
         lines.append('## {}\n'.format(part.title))
         if name in results:
-            lines += [*_origin(results[name]), part.render(results[name], pictures)]
+            lines += filter(None, (origin(results[name]), part.render(results[name], pictures)))
         else:
             lines.append(MISSING.format(part.command))
     write_whole(document, '\n'.join(lines).encode())
@@ -90,11 +93,3 @@ transition, the clip networks to the window that shows it, the streaming one aft
 Half of these answers is neutral, as every face goes back to it; mean recall counts each expression
 alike, and guessing brings 14.3 %.
 """
-
-
-def _origin(result):
-    """Yield the command that made a result; those of several bundles stand with them."""
-    about = result.get('about')
-    if about:
-        note = ': ' + about['note'] if about.get('note') else ''
-        yield '`{}`{}\n'.format(about['command'], note)

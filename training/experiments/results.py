@@ -44,3 +44,12 @@ def read_result(out: Path, part: str) -> dict | None:
                 path, error
             )
         ) from error
+
+
+def origin(result: dict) -> str:
+    """Return the command that made a result; nothing where the result is made of several."""
+    about = result.get('about')
+    if not about:
+        return ''
+    note = ': ' + about['note'] if about.get('note') else ''
+    return '`{}`{}\n'.format(about['command'], note)

@@ -6,27 +6,11 @@ from pathlib import Path
 from training.data.world import CONDITIONS
 from training.experiments import figures, real
 from training.experiments.costs import NOT_MEASURABLE
+from training.experiments.reported import PAPER, REPORTED
+from training.experiments.results import origin
 from training.experiments.tables import finished, gains, percent, spread, table
 
 C3D, CS3D, STREAM = 'C3D', '+ attention', 'CS3D-Stream, per frame'  # of the counter's table
-
-# arXiv 2512.09592 as far as it is public: its headline, not its tables.
-REPORTED = {
-    'C3D': '21.29 G operations',
-    '+ factorised': '4.26 G operations',
-    '+ attention': '4.68 G operations; 10.7 points above C3D; 21.97 % of its energy',
-}
-PAPER = """The paper's own column is what it reports, not what was measured here, and cannot be
-compared line by line: clip length, splits, theta, beta and the simulator's settings are not
-public. Its 21.29 G operations are not those of the canonical C3D, which costs 37.85 G
-multiply-adds at 16×112×112; no clip length gives 21.29. A C3D of five convolutions on three
-channels does (21.298 G, all operations counted), which is our guess and no more. The blocks it
-describes would leave 4 to 6 % of C3D's multiply-adds, not 20 %. The 0.42 G that its attention
-adds is sixteen times what attention of this form costs. Its energy of 21.97 % equals the quotient
-of its operations, 21.98 %, within rounding: it is very probably computed from them, not measured.
-Its accuracies (78.38 % on ADFES, 54.79 % on CASME II, 90.91 % on SZU-EmoDage) are quotients of
-small numbers: 29 of 37 has a 95 % interval from 63 to 89 %. Its 10.7 points over C3D lie within
-such an interval."""
 
 UNEVEN = (
     ' Events were cut into sequences once, grey frames anew for every window, which favours these.'
@@ -34,7 +18,16 @@ UNEVEN = (
 
 
 def ladder(result: dict, pictures: Path) -> str:
-    """Return the table of the networks, what the bars say, and what the paper reports."""
+    """Return of each scale the table of the networks and what the bars say; then the paper's."""
+    parts = [
+        part
+        for scale in result['scales']
+        for part in (origin(scale), _ladder_table(scale), _verdicts(scale))
+    ]
+    return '\n'.join([*parts, PAPER + '\n'])
+
+
+def _ladder_table(result):
     rows = []
     for row in result['rows']:
         done = finished(row)
@@ -79,7 +72,7 @@ def ladder(result: dict, pictures: Path) -> str:
         'Each network learns at the one of the rates {} after which, with the first seed, it knew '
         'validation best.\n'
     ).format(', '.join(map('{:g}'.format, result['rates'])))
-    return '\n'.join([table(head, rows), rates, _verdicts(result), PAPER + '\n'])
+    return table(head, rows) + '\n' + rates
 
 
 def _silent(run):
@@ -384,8 +377,7 @@ def real_people(result: dict, pictures: Path) -> str:
     """Return the timelines of real people, which are copied, and what was said of them."""
     parts = []
     for folder, report in result['bundles']:
-        parts.append('### {}\n\n`{}`\n'.format(report['bundle'], report['about']['command']))
-        parts.append(real.described(report))
+        parts += ['### {}\n'.format(report['bundle']), origin(report), real.described(report)]
         for row in {row['clip']: row for row in report['clips']}.values():
             name = '{}-{}'.format(folder.name, row['picture'])
             shutil.copyfile(folder / row['picture'], pictures / name)
