@@ -44,7 +44,7 @@ ROS = re.compile(
 # Of the nodes' folder, what is tested, or read by the command, where there is no ROS.
 WITHOUT_ROS = {
     'cs3d_ros/nodes/{}.py'.format(name)
-    for name in ('clocks', 'event_stream', 'parameters', 'verdicts')
+    for name in ('clocks', 'event_stream', 'parameter', 'parameters', 'verdicts')
 }
 TRAINING = {'torch', 'torchvision', 'lightning', 'pytorch_lightning', 'numba', 'dask', 'onnx'}
 TRAINING |= {'scipy', 'pandas', 'sklearn', 'snntorch', 'training'}

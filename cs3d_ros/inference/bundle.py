@@ -177,11 +177,16 @@ def _checked(data, path):
 
 
 def _check_kind(kind, fields, path):
-    """Refuse a clip with memory, and a stream without or of more than a frame."""
+    """Refuse a clip with memory or gaps, and a stream without memory or of more than a frame."""
     if kind == 'clip' and fields['state']:
         raise BundleError(
             '{}: metadata promises {} state tensor(s), and a clip bundle has none: '
             'export the bundle again'.format(path, len(fields['state']))
+        )
+    if kind == 'clip' and fields['hop_frames'] > fields['clip_frames']:
+        raise BundleError(
+            '{}: metadata leaves frames out: hop_frames {} is more than clip_frames {}: export '
+            'the bundle again'.format(path, fields['hop_frames'], fields['clip_frames'])
         )
     if kind == 'stream' and not (
         fields['state'] and fields['clip_frames'] == fields['hop_frames'] == 1

@@ -20,6 +20,7 @@ from rclpy.qos import QoSProfile
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.nodes import messages, parameters, topics
+from cs3d_ros.nodes.parameter import ALWAYS, START, Parameter
 
 OUTPUT_DEPTH = 10  # messages a slow subscriber may fall behind
 # Messages that may come at once: an event after ten silent seconds closes 300 periods.
@@ -262,7 +263,7 @@ class ManagedNode(LifecycleNode):
             parameter = self._table.get(change.name)
             if parameter is None:
                 continue  # of ROS itself: rclpy refuses names that nobody declared
-            if self.is_active and parameter.when != parameters.ALWAYS:
+            if self.is_active and parameter.when != ALWAYS:
                 return SetParametersResult(
                     successful=False,
                     reason=(
@@ -277,14 +278,14 @@ class ManagedNode(LifecycleNode):
         for name, value in values.items():
             self.settings[name] = value
             self._refusals.pop(name, None)
-            self._is_stale |= self._table[name].when != parameters.ALWAYS
+            self._is_stale |= self._table[name].when != ALWAYS
         return SetParametersResult(successful=True)
 
 
-def _descriptor(parameter: parameters.Parameter) -> ParameterDescriptor:
+def _descriptor(parameter: Parameter) -> ParameterDescriptor:
     descriptor = ParameterDescriptor(
         description=parameter.text,
-        read_only=parameter.when == parameters.START,
+        read_only=parameter.when == START,
         additional_constraints=', '.join(
             part
             for part in (

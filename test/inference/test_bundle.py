@@ -109,6 +109,13 @@ def test_period_out_of_range_is_refused_with_the_range(tmp_path):
         read_bundle(path)
 
 
+def test_clips_that_leave_frames_out_between_them_are_refused(tmp_path):
+    assert read_bundle(write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(hop_frames=16)))
+    path = write_tiny_bundle(tmp_path / 'b.onnx', metadata=changed(hop_frames=17))
+    with pytest.raises(BundleError, match='leaves frames out: hop_frames 17 .* clip_frames 16'):
+        read_bundle(path)
+
+
 def test_newer_schema_asks_for_an_upgrade(tmp_path):
     path = write_tiny_bundle(tmp_path / 'a.onnx', metadata=changed(schema=3))
     with pytest.raises(BundleError, match='schema 3.*upgrade'):

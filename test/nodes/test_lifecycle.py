@@ -12,6 +12,7 @@ from sensor_msgs.msg import Image
 
 from cs3d_ros.events import encode_event_array
 from cs3d_ros.nodes import parameters
+from cs3d_ros.nodes.parameter import START
 
 CONFIGURE, CLEANUP = Transition.TRANSITION_CONFIGURE, Transition.TRANSITION_CLEANUP
 ACTIVATE, DEACTIVATE = Transition.TRANSITION_ACTIVATE, Transition.TRANSITION_DEACTIVATE
@@ -123,7 +124,7 @@ def test_declared_parameters_are_those_of_the_table(peer, start, node):
         has_range = parameter.lowest is not None and is_scalar
         assert descriptor.description == parameter.text
         assert bounds == ([(parameter.lowest, parameter.highest)] if has_range else [])
-        assert descriptor.read_only == (parameter.when == parameters.START)
+        assert descriptor.read_only == (parameter.when == START)
 
 
 def test_unknown_parameter_is_refused_by_name(peer, start, state, tmp_path, bundle):
