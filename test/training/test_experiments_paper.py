@@ -19,7 +19,6 @@ from training.experiments.ablate import Ablation
 from training.experiments.campaign import Run, finish, opened_once, training_of
 from training.experiments.candidates import HARD, FromBaseline, score
 from training.experiments.examine import Examiner
-from training.experiments.folds import parts_of, split_of
 from training.experiments.paper import CS3D, SHIPPED, Paper, entries, folder_name
 from training.experiments.scale import Scale
 from training.experiments.sections import C3D, STREAM
@@ -265,38 +264,6 @@ def test_cross_tests_both_ways(source, tmp_path):
         ('more', 'more'),
     ]
     assert all(pair['trials'] == 24 for pair in pairs)
-
-
-def test_folds_test_every_person_once(source, tmp_path):
-    line = ['folds', str(source), '--out', str(tmp_path), '--folds', '3', *SCALE]
-    main([*line, '--variations', '2', '--workers', '1'])
-    assert len(list((tmp_path / 'cuts').iterdir())) == 3
-    result = json.loads((tmp_path / 'folds.json').read_text())
-    tested = [name for fold in result['folds'] for name in fold['identities']]
-    assert sorted(tested) == sorted(set(tested))
-    assert len(tested) == 6
-    assert result['together']['trials'] == 72
-    assert sum(fold['trials'] for fold in result['folds']) == 72
-
-
-def test_corpus_without_an_expression_is_tested_by_the_others(source, tmp_path):
-    calm = write_view(tmp_path / 'calm', [source], lambda e: None if e['label'] == 'angry' else e)
-    main(['folds', str(calm), '--out', str(tmp_path), '--folds', '3', *SCALE])
-    result = json.loads((tmp_path / 'folds.json').read_text())
-    assert result['together']['trials'] == 60
-    assert 0 <= result['together']['mean_recall'] <= 1
-
-
-def test_folds_share_no_person_between_splits():
-    parts = parts_of(['s{}'.format(k) for k in range(11)], 4)
-    assert sorted(len(part) for part in parts) == [2, 3, 3, 3]
-    splits = {name: split_of(name, parts[1], parts[2]) for part in parts for name in part}
-    assert [sum(s == kind for s in splits.values()) for kind in ('test', 'val')] == [3, 3]
-
-
-def test_more_folds_than_people_are_refused():
-    with pytest.raises(DataError, match='got 2 people'):
-        parts_of(['a', 'b', 'a'], 3)
 
 
 def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):

@@ -4,10 +4,12 @@ Subject-independent cross-validation, for corpora too small to spare a test spli
 Every person is tested once, by a network that neither learnt from them nor was chosen on them.
 """
 
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
 
+from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.data.clips import ClipSet, DataError
 from training.experiments.campaign import cut_once, finish
 from training.experiments.examine import Examiner
@@ -17,24 +19,65 @@ from training.experiments.views import write_view
 from training.metrics import confusion_matrix, scores
 from training.targets import LABELS
 
+PEOPLE = 3  # least of them that show an expression: to learn from, to choose on, to test
+DRAWS = 1000  # of people into parts
 
-def parts_of(identities, count: int, seed: int = 0) -> list:
+
+def shown_by(entries) -> dict:
+    """Return the expressions that each person moves to, by identity."""
+    shown = {}
+    for entry in entries:
+        own = {segment['expression'] for segment in entry['segments']}
+        shown.setdefault(entry['identity'], set()).update(own.intersection(EXPRESSIONS))
+    return shown
+
+
+def rare(shown: dict) -> dict:
+    """Return by how many people an expression is shown, of those that fewer than PEOPLE show."""
+    counts = Counter(expression for own in shown.values() for expression in own)
+    return {name: counts[name] for name in EXPRESSIONS if 0 < counts[name] < PEOPLE}
+
+
+def parts_of(shown: dict, count: int) -> list:
     """
-    Return the identities in so many parts of equal size, at random.
+    Return people in so many parts of equal size, at random; each fold learns all expressions.
+
+    Parameters
+    ----------
+    shown : dict
+        Expressions that each person moves to, by identity.
+    count : int
+        Parts; a fold learns from all but two that follow each other.
 
     Raises
     ------
     DataError
-        If there are fewer than three parts, or fewer people than parts.
+        If there are fewer than three parts, or fewer people than parts; or if no fold can be made
+        without an expression that it tests and nobody showed it.
     """
-    identities = sorted(set(identities))
-    if count < 3 or len(identities) < count:
+    people = sorted(shown)
+    if count < 3 or len(people) < count:
         raise DataError(
             '{} folds need as many people, and at least 3 folds (to learn, choose and test), got '
-            '{} people: ask for fewer folds or take a larger corpus'.format(count, len(identities))
+            '{} people: ask for fewer folds or take a larger corpus'.format(count, len(people))
         )
-    shuffled = np.random.default_rng(seed).permutation(identities)
-    return [sorted(map(str, part)) for part in np.array_split(shuffled, count)]
+    rng = np.random.default_rng(0)
+    everything = set().union(*shown.values())
+    for _ in range(DRAWS):
+        parts = [sorted(map(str, p)) for p in np.array_split(rng.permutation(people), count)]
+        seen = [set().union(*map(shown.get, part)) for part in parts]
+        learnt = [set().union(*_others(seen, k)) for k in range(count)]
+        if all(expressions == everything for expressions in learnt):
+            return parts
+    raise DataError(
+        'no {} folds were found that each learn {}: ask for more folds or take a larger '
+        'corpus'.format(count, ', '.join(name for name in EXPRESSIONS if name in everything))
+    )
+
+
+def _others(parts, k):
+    """Return the parts that a fold learns from: not the one it tests, nor the next one."""
+    return [part for i, part in enumerate(parts) if i not in (k, (k + 1) % len(parts))]
 
 
 def cross_validate(
@@ -42,6 +85,8 @@ def cross_validate(
 ) -> dict:
     """
     Train and test SHIPPED so often that every person is tested once; write ``folds.json``.
+
+    Clips with an expression that fewer than PEOPLE show are left out, and the result tells so.
 
     Parameters
     ----------
@@ -56,22 +101,24 @@ def cross_validate(
         Processes that cut.
     say : callable
     """
-    entry = entry_of(SHIPPED)
-    everyone = [entry['identity'] for folder in data for entry in ClipSet(folder).entries]
-    parts = parts_of(everyone, count)
+    entries = [entry for folder in data for entry in ClipSet(folder).entries]
+    left_out = rare(shown_by(entries))
+    kept = [entry for entry in entries if not _shows(entry, left_out)]
+    parts = parts_of(shown_by(kept), count)
     folds, matrix = [], np.zeros((len(LABELS) - 1,) * 2, np.int64)
     for k, tested in enumerate(parts):
         chosen_on = parts[(k + 1) % len(parts)]
         view = write_view(
             out / 'views' / 'fold-{}-of-{}'.format(k + 1, count),
             data,
-            lambda e, tested=tested, chosen_on=chosen_on: {
-                **e,
-                'split': split_of(e['identity'], tested, chosen_on),
-            },
+            lambda e, tested=tested, chosen_on=chosen_on: (
+                None
+                if _shows(e, left_out)
+                else {**e, 'split': split_of(e['identity'], tested, chosen_on)}
+            ),
         )
         prefix = 'folds/{}-of-{}'.format(k + 1, count)
-        run = run_of(entry, [view], scale, scale.seeds[0], prefix)
+        run = run_of(entry_of(SHIPPED), [view], scale, scale.seeds[0], prefix)
         trained = finish(cut_once(run, scale, out, workers, say), out, say)
         if trained.failed:
             raise DataError('fold {} broke off: {}'.format(k + 1, trained.failed))
@@ -79,9 +126,18 @@ def cross_validate(
         own = confusion_matrix(truth, answers, len(LABELS) - 1)
         matrix += own
         folds.append({'identities': tested, **scores(own)})
-        result = {'network': SHIPPED, 'folds': folds, 'together': scores(matrix)}
+        result = {
+            'network': SHIPPED,
+            'folds': folds,
+            'together': scores(matrix),
+            'left_out': left_out,
+        }
         result = write_result(out, 'folds', result, scale._replace(seeds=scale.seeds[:1]).note())
     return result
+
+
+def _shows(entry, expressions):
+    return any(segment['expression'] in expressions for segment in entry['segments'])
 
 
 def split_of(identity: str, tested, chosen_on) -> str:

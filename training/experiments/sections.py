@@ -311,11 +311,13 @@ def folds(result: dict, pictures: Path) -> str:
         )
         for k, fold in enumerate(result['folds'], 1)
     ]
-    every = result['together']
+    every, left_out = result['together'], result.get('left_out')
+    rarely = ', '.join('{} ({})'.format(*found) for found in (left_out or {}).items())
     return (
-        '`{}`.\n\n{}\nAll folds together: {:.1%} of {} right (95 % {:.1%} to {:.1%}), mean '
+        '`{}`.{}\n\n{}\nAll folds together: {:.1%} of {} right (95 % {:.1%} to {:.1%}), mean '
         'recall {:.1%}, macro-F1 {:.3f}.\n'.format(
             result['network'],
+            ' Left out, as too few people show it: {}.'.format(rarely) if left_out else '',
             table(('fold', 'people', 'accuracy, %', 'mean recall, %', 'answers'), rows),
             every['accuracy'],
             every['trials'],
