@@ -34,7 +34,7 @@ SHIPPED = 'CS3D, pooled head, own stem'
 LIGHT = ('standard', 'low_light_1', 'low_light_2', 'low_light_3')
 CALIBRATION_FRAMES, CALIBRATION_RUNS = 32, 4  # of int8, for its times alone
 RATES = (3e-4, 1e-3, 3e-3)  # of learning, of which every network takes the one that suits it
-THETAS, BETAS = (0.0, 0.1, 0.25, 0.5, 1.0), (1.0, 2.0, 4.0, 8.0, 16.0)
+THETAS, BETAS = (0.0, 0.1, 0.25, 0.5, 1.0), (0.25, 1.0, 4.0, 16.0, 64.0)
 
 
 class Entry(NamedTuple):

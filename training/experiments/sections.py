@@ -218,9 +218,9 @@ def sensitivity(result: dict, pictures: Path) -> str:
     figures.draw_sensitivity(pictures / 'sensitivity.png', result)
     broken = [cell for cell in result['cells'] if cell.get('failed')]
     lines = [
-        '`{}`, one seed; mean recall of seven expressions in all conditions, %.\n'.format(
-            result['network']
-        ),
+        '`{}`, one seed; mean recall of seven expressions in all conditions, %. The slope of the '
+        'surrogate, σ(β(x − θ)), lies between 0 and 1 whatever β is: gradients do not grow with '
+        'it; those of a learnt θ would.\n'.format(result['network']),
         '![Mean recall over theta and beta]({}/sensitivity.png)\n'.format(pictures.name),
     ]
     rows = [
