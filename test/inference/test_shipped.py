@@ -76,3 +76,17 @@ def test_card_and_metadata_tell_the_same_accuracy(engine):
     found = re.search(r'\*\*([\d.]+) % of (\d+) right', card)
     assert float(found.group(1)) == pytest.approx(100 * score['accuracy'], abs=0.06)
     assert int(found.group(2)) == score['trials']
+
+
+def test_readme_tells_the_accuracy_of_the_card():
+    with open(os.path.splitext(SHIPPED_BUNDLE)[0] + '.md', encoding='utf-8') as file:
+        card = file.read()
+    with open(os.path.join(FOLDER, '..', '..', 'README.md'), encoding='utf-8') as file:
+        told = re.search(
+            r'strangers, ([\d.]+) % are right in.*?and\s+([\d.]+) %', file.read(), re.S
+        )
+    standard = re.search(r'the expressions in standard: accuracy ([\d.]+)', card)
+    everywhere = re.search(r'the expressions alone: accuracy ([\d.]+)', card)
+    assert [float(found) for found in told.groups()] == [
+        pytest.approx(100 * float(found.group(1))) for found in (standard, everywhere)
+    ]
