@@ -11,6 +11,7 @@ from typing import Tuple
 
 import numpy as np
 
+from cs3d_ros import Cs3dError
 from cs3d_ros.inference.machines import Machine, machine_name
 from cs3d_ros.runtime import import_runtime, session_options
 
@@ -18,6 +19,7 @@ from cs3d_ros.runtime import import_runtime, session_options
 SIDE = 384  # of the matrices
 STREAMED = 1 << 22  # values that are read and written: 16 MB, the largest tensors of networks
 PROBE_S = 2.0  # of each test, whose quickest run counts: what else the machine does only adds
+PATIENCE = 5  # times as long a test may take, until a long chain takes longer than a short one
 FLOAT, OPSET, IR_VERSION = 1, 13, 7  # numbers of onnx.proto
 
 
@@ -29,6 +31,11 @@ def measure_here(threads: int) -> Machine:
     ----------
     threads : int
         Of the runtime.
+
+    Raises
+    ------
+    Cs3dError
+        If the machine is so busy that nothing can be told.
     """
     return Machine(
         '{}, {} thread{}'.format(machine_name(), threads, 's' * (threads > 1)),
@@ -43,12 +50,16 @@ def _operator_s(kind: str, shape: Tuple[int, ...], length: int, threads: int) ->
     """Return the seconds of one operator, from chains of 1 and of ``length``."""
     short, long = (_session(_chain(kind, shape, count), threads) for count in (1, length))
     feed = {'x': np.zeros(shape, np.float32)}
-    end_s = time.perf_counter() + PROBE_S
+    began_s = time.perf_counter()
     short_s, long_s = _run_s(short, feed), _run_s(long, feed)
-    while time.perf_counter() < end_s:
+    while time.perf_counter() - began_s < PROBE_S or long_s <= short_s:
+        if time.perf_counter() - began_s > PATIENCE * PROBE_S:
+            raise Cs3dError(
+                'this machine is too busy to be measured: {} operators took no longer than one; '
+                'end what else runs'.format(length)
+            )
         short_s, long_s = min(short_s, _run_s(short, feed)), min(long_s, _run_s(long, feed))
-    # never 0 or less, however the machine stumbled
-    return max(long_s - short_s, 1e-9) / (length - 1)
+    return (long_s - short_s) / (length - 1)
 
 
 def _run_s(session, feed) -> float:

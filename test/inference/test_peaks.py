@@ -2,6 +2,7 @@ import numpy as np
 import onnxruntime
 import pytest
 
+from cs3d_ros import Cs3dError
 from cs3d_ros.inference import peaks
 
 
@@ -27,7 +28,7 @@ def test_products_that_the_runtime_cannot_take_are_not_timed():
 
 @pytest.mark.parametrize('threads', [1, 2])
 def test_peaks_are_those_of_a_machine(monkeypatch, threads):
-    monkeypatch.setattr(peaks, 'PROBE_S', 0.05)
+    monkeypatch.setattr(peaks, 'PROBE_S', 0.3)
     here = peaks.measure_here(threads)
     assert '{} thread'.format(threads) in here.title
     assert 1e8 < here.flops < 1e14
@@ -50,6 +51,29 @@ def test_product_that_is_known_to_be_slow_shows(monkeypatch):
     monkeypatch.setattr(peaks, '_session', Chain)
     took_s = peaks._operator_s('MatMul', (8, 8), 3, 1)
     assert took_s == pytest.approx(0.005, rel=0.3)
+
+
+@pytest.mark.parametrize('disturbed', [4, None])
+def test_machine_that_is_busy_at_first_is_waited_for_and_no_longer(monkeypatch, disturbed):
+    monkeypatch.setattr(peaks, 'PROBE_S', 0.1)
+
+    class Chain:
+        def __init__(self, model, *_):
+            self.is_short = model.count(b'MatMul') == 1
+            self.runs = 0
+
+        def run(self, *_):
+            self.runs += 1
+            is_disturbed = disturbed is None or self.runs <= disturbed
+            own_s = 0.03 if is_disturbed else 0.001
+            peaks.time.sleep(own_s if self.is_short else 0.011)
+
+    monkeypatch.setattr(peaks, '_session', Chain)
+    if disturbed is None:
+        with pytest.raises(Cs3dError, match='too busy .* 3 operators took no longer than one'):
+            peaks._operator_s('MatMul', (8, 8), 3, 1)
+    else:
+        assert peaks._operator_s('MatMul', (8, 8), 3, 1) == pytest.approx(0.005, rel=0.3)
 
 
 def test_probes_are_run_by_the_runtime_that_runs_bundles():
