@@ -6,6 +6,7 @@ The last lines are pytest's own, of the run that failed or of the last one.
 """
 
 import argparse
+import os
 import subprocess
 import sys
 
@@ -14,6 +15,9 @@ from machine import BootstrapError, clean_environment, find_distribution
 from pins import ROOT
 from stamped import say
 
+# Two at a time, since many wait for nodes; more would need memory for PyTorch in each. A module
+# stays together, since its tests share what takes long to make.
+PARALLEL = ['-n', str(min(2, os.cpu_count() or 1)), '--dist', 'loadfile']
 WITHOUT_ROS = ['--ignore=test/nodes', '--ignore=test/training']
 
 
@@ -46,7 +50,9 @@ def main(arguments):
 
 def run_pytest(python, arguments, environment):
     """Return pytest's exit status."""
-    command = [python, '-m', 'pytest', 'test'] + arguments
+    # threads of several processes on the same cores wait for each other: thrice as long
+    environment = dict(environment, OMP_NUM_THREADS='1')
+    command = [python, '-m', 'pytest', 'test'] + PARALLEL + arguments
     return subprocess.call(command, cwd=ROOT, env=environment, stdin=subprocess.DEVNULL)
 
 
