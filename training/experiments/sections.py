@@ -28,51 +28,49 @@ def ladder(result: dict, pictures: Path) -> str:
 
 
 def _ladder_table(result):
-    rows = []
-    for row in result['rows']:
-        done = finished(row)
-        failed = len(row['runs']) - len(done)
-        rows.append(
-            (
-                row['name'],
-                percent([run['standard']['accuracy'] for run in done]),
-                percent([run['standard']['mean_recall'] for run in done]),
-                spread([run['standard']['macro_f1'] for run in done], '{:.3f}'),
-                percent([run['all']['accuracy'] for run in done]),
-                percent([run['all']['mean_recall'] for run in done]),
-                percent([run['ece'] for run in done if run.get('ece') is not None]),
-                '{:.1f}'.format(row['macs'] / 1e6),
-                '{:.3f}'.format(row['parameters'] / 1e6),
-                percent([_silent(run) for run in done]),
-                spread([run['sparse_energy_mj'] for run in done], '{:.2f}'),
-                '{:g}'.format(row['learning_rate']),
-                ', '.join('{:,}'.format(n) for n in sorted({r['windows_seen'] for r in done})),
-                REPORTED.get(row['name'], '–'),
-                '{} of {} broke off'.format(failed, len(row['runs'])) if failed else '',
-            )
-        )
-    head = (
-        'network',
-        'accuracy, standard, %',
-        'mean recall, standard, %',
-        'macro-F1, standard',
-        'accuracy, all conditions, %',
-        'mean recall, all conditions, %',
-        'ECE, %',
-        'M MACs',
-        'M parameters',
-        'silent neurons, %',
-        'mJ if zeros were skipped',
-        'learning rate',
-        'examples seen',
-        'the paper reports (of its own data)',
-        '',
-    )
+    rows = [
+        [cell(row, finished(row)) for cell in _LADDER_COLUMNS.values()] for row in result['rows']
+    ]
     rates = (
         'Each network learns at the one of the rates {} after which, with the first seed, it knew '
         'validation best.\n'
     ).format(', '.join(map('{:g}'.format, result['rates'])))
-    return table(head, rows) + '\n' + rates
+    return table(_LADDER_COLUMNS, rows) + '\n' + rates
+
+
+def _share_of(kind, figure):
+    """Return what makes a cell: a share over the runs that did not break off."""
+    return lambda row, done: percent([run[kind][figure] for run in done])
+
+
+# Of a row and its runs that did not break off.
+_LADDER_COLUMNS = {
+    'network': lambda row, done: row['name'],
+    'accuracy, standard, %': _share_of('standard', 'accuracy'),
+    'mean recall, standard, %': _share_of('standard', 'mean_recall'),
+    'macro-F1, standard': lambda row, done: spread(
+        [run['standard']['macro_f1'] for run in done], '{:.3f}'
+    ),
+    'accuracy, all conditions, %': _share_of('all', 'accuracy'),
+    'mean recall, all conditions, %': _share_of('all', 'mean_recall'),
+    'ECE, %': lambda row, done: percent([run.get('ece') for run in done]),
+    'M MACs': lambda row, done: '{:.1f}'.format(row['macs'] / 1e6),
+    'M parameters': lambda row, done: '{:.3f}'.format(row['parameters'] / 1e6),
+    'silent neurons, %': lambda row, done: percent([_silent(run) for run in done]),
+    'mJ if zeros were skipped': lambda row, done: spread(
+        [run['sparse_energy_mj'] for run in done], '{:.2f}'
+    ),
+    'learning rate': lambda row, done: '{:g}'.format(row['learning_rate']),
+    'examples seen': lambda row, done: ', '.join(
+        '{:,}'.format(count) for count in sorted({run['windows_seen'] for run in done})
+    ),
+    'the paper reports (of its own data)': lambda row, done: REPORTED.get(row['name'], '–'),
+    '': lambda row, done: (
+        '{} of {} broke off'.format(len(row['runs']) - len(done), len(row['runs']))
+        if len(done) < len(row['runs'])
+        else ''
+    ),
+}
 
 
 def _silent(run):
