@@ -81,14 +81,33 @@ def test_broken_last_word_is_left_out(tmp_path, extra):
     assert recording.is_cut
 
 
-def test_events_that_look_like_a_line_are_events(tmp_path):
-    # 0x80002025 is a time whose bytes begin with '% ', 0x0a416820 an OFF event that ends a line
-    words = [0x80002025, 0x0A416820]
-    recording = open_recording(write(tmp_path / 'a.raw', HEADER, pack(words)))
-    assert concatenate(recording.batches()).t.tolist() == [(0x2025 << 6 | 0x29) * 1000]
-    without_end = HEADER.replace('% end\n', '')
-    recording = open_recording(write(tmp_path / 'b.raw', without_end, pack(words)))
-    assert concatenate(recording.batches()).t.tolist() == [(0x2025 << 6 | 0x29) * 1000]
+@pytest.mark.parametrize('header', [HEADER, HEADER.replace('% end\n', '')])
+@pytest.mark.parametrize('time', [0x002025, 0x802025])
+def test_events_that_look_like_a_line_are_events(tmp_path, header, time):
+    # a time whose bytes begin with '% ', then 0x0a416820, an OFF event that ends a line
+    words = [8 << 28 | time, 0x0A416820]
+    recording = open_recording(write(tmp_path / 'a.raw', header, pack(words)))
+    assert concatenate(recording.batches()).t.tolist() == [(time << 6 | 0x29) * 1000]
+
+
+@pytest.mark.parametrize('line', ['% operator Jörg\n', '% operator Jörg\n% end\n'])
+def test_header_may_hold_any_text(shared_data, tmp_path, line):
+    data = (shared_data / 'recordings' / 'imx636_evt3.raw').read_bytes()
+    end = data.index(b'% system_ID 49\n') + len(b'% system_ID 49\n')
+    (tmp_path / 'a.raw').write_bytes(data[:end] + line.encode() + data[end:])
+    recording = open_recording(tmp_path / 'a.raw')
+    assert sum(map(len, recording.batches())) == sum(REAL['imx636_evt3.raw'][2:])
+    assert recording.out_of_bounds == 0
+
+
+@pytest.mark.parametrize('encoding', ['utf-8', 'latin-1'])
+@pytest.mark.parametrize('end', ['', '% end\n'])
+def test_header_goes_on_after_a_line_in_any_encoding(tmp_path, encoding, end):
+    header = '% operator Jörg\n% evt 2.0\n% geometry 346x260\n' + end
+    data = header.encode(encoding) + pack(evt2_words(random_batch(1)))
+    (tmp_path / 'a.raw').write_bytes(data)
+    whole = concatenate(open_recording(tmp_path / 'a.raw').batches())
+    assert whole == whole_us(random_batch(1))
 
 
 @pytest.mark.parametrize(

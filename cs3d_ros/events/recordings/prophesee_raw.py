@@ -14,8 +14,7 @@ from cs3d_ros.events.recordings.recording import Recording, RecordingError, chec
 
 PIECE = 1 << 20  # bytes; EVT 3.0 tells up to 6 events a byte
 LONGEST_HEADER = 1 << 16  # bytes; real ones have some hundreds
-# Where there is no `% end`, events may begin with '%' as well, but not with a line of text.
-LINE = re.compile(rb'% ([\t\r -~]{0,1000})\n')
+LINE = re.compile(rb'% ([\t\r -~\x80-\xff]{0,1000})\n')
 
 VGA, HD, SQUARE = (640, 480), (1280, 720), (320, 320)
 # (size, encoding unless told) of the cameras by their system_ID
@@ -93,16 +92,9 @@ class RawRecording(Recording):
 def _read_header(path) -> _Header:
     with open(path, 'rb') as file:
         data = file.read(LONGEST_HEADER)
-    at, fields = 0, {}
-    while True:
-        line = LINE.match(data, at)
-        if not line:
-            break
-        at = line.end()
-        key, _, value = line.group(1).decode().strip().partition(' ')
-        if key == 'end':
-            break
-        fields[key] = value.strip()
+    lines = _find_lines(data)
+    texts = [line.group(1).decode('utf-8', 'replace').strip() for line in lines]
+    fields = {key: value.strip() for key, _, value in (text.partition(' ') for text in texts)}
     if not fields:
         raise RecordingError(
             '{} does not begin with lines like "% evt 3.0": it is no Prophesee file'.format(path)
@@ -111,7 +103,29 @@ def _read_header(path) -> _Header:
     encoding = _encoding(path, fields, options)
     width, height = _size(path, fields, options)
     check_size(path, width, height)
-    return _Header(encoding, width, height, at)
+    return _Header(encoding, width, height, lines[-1].end())
+
+
+def _find_lines(data):
+    """Return the matches of the header's lines."""
+    lines = []
+    line = LINE.match(data)
+    while line:
+        lines.append(line)
+        is_last = line.group(1).split()[:1] == [b'end']
+        line = None if is_last else LINE.match(data, line.end())
+    # without `% end` events may look like a line, but hardly like one of text
+    while lines and not _is_text(lines[-1].group(1)):
+        lines.pop()
+    return lines
+
+
+def _is_text(line):
+    try:
+        line.decode()
+    except UnicodeDecodeError:
+        return False
+    return True
 
 
 def _options(fields) -> Dict[str, str]:
