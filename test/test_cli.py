@@ -17,6 +17,7 @@ from cs3d_ros.events import (
     Cleaner,
     CleaningSettings,
     concatenate,
+    encode_evt3,
     open_recording,
     write_recording,
 )
@@ -106,6 +107,39 @@ def test_run_tells_how_much_was_cleaned(recording, capsys):
 def test_run_says_nothing_of_cleaning_without_any(recording, capsys):
     assert main(['run', recording]) == 0
     assert 'cleaning' not in capsys.readouterr().out
+
+
+@pytest.fixture
+def two_sessions(tmp_path):
+    batch = random_batch(1, 20_000, span_ns=2 * 10**9)
+    (tmp_path / 'bag').mkdir()
+    for number in range(2):
+        write_recording(tmp_path / 'bag' / 'bag_{}.db3'.format(number), [batch], 346, 260)
+    return str(tmp_path / 'bag')
+
+
+def test_info_counts_clocks_that_began_anew(two_sessions, capsys):
+    assert main(['info', '--json', two_sessions]) == 0
+    facts = json.loads(capsys.readouterr().out)
+    assert (facts['events'], facts['dropped'], facts['clock_resets']) == (40_000, 0, 1)
+
+
+def test_convert_and_run_tell_of_a_clock_that_began_anew(two_sessions, tmp_path, capsys):
+    assert main(['convert', two_sessions, str(tmp_path / 'a.npz')]) == 0
+    assert '40000 events of 346 x 260 pixels, clock resets: 1\n' in capsys.readouterr().out
+    assert main(['run', two_sessions]) == 0
+    assert capsys.readouterr().out.splitlines()[-1] == two_sessions + ': clock resets: 1'
+
+
+def test_run_tells_what_a_damaged_recording_lost(recording, tmp_path, capsys):
+    path = tmp_path / 'a.raw'
+    events = encode_evt3(random_batch(1, 20_000, span_ns=10**9))
+    path.write_bytes(b'% evt 3.0\n% geometry 346x200\n% end\n' + events[:-1])
+    assert main(['run', str(path)]) == 0
+    said = capsys.readouterr().out.splitlines()[-1]
+    assert re.match(r'.*a.raw: events dropped: [45],\d{3}, cut off at its end$', said)
+    assert main(['run', recording]) == 0
+    assert 'events dropped' not in capsys.readouterr().out
 
 
 @pytest.mark.parametrize(

@@ -6,6 +6,7 @@ import os
 from cs3d_ros import Cs3dError
 from cs3d_ros.cli.engines import add_engine_options, tell
 from cs3d_ros.cli.progress import progress_bar
+from cs3d_ros.cli.recordings import losses
 from cs3d_ros.draw import TimelineRow, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings
 from cs3d_ros.face import Box
@@ -108,6 +109,8 @@ def _run(args):
                 last_print = state, t_s + PRINT_EVERY_S
     if cleaning != CleaningSettings():
         print('cleaning dropped {:,} of {:,} events'.format(cleaned, events))
+    if losses(recording):
+        print('{}: {}'.format(recording.path, losses(recording)))
     if args.output:
         draw_timeline(args.output, rows, classes, title=os.path.basename(args.recording))
 

@@ -93,6 +93,7 @@ def _info(args):
         'events_per_s': round(count / duration_s) if duration_s else count,
         'dropped': recording.out_of_bounds + recording.time_reversed,
         'malformed': recording.malformed,
+        'clock_resets': recording.clock_resets,
         'is_cut': recording.is_cut,
     }
     if args.json:
@@ -100,6 +101,17 @@ def _info(args):
         return
     for name, value in facts.items():
         print('{:<14}{}'.format(name, value))
+
+
+def losses(recording) -> str:
+    """Return in words what the last pass over a recording did not hand on as it is; or nothing."""
+    counts = (
+        ('events dropped', recording.out_of_bounds + recording.time_reversed),
+        ('malformed messages', recording.malformed),
+        ('clock resets', recording.clock_resets),
+    )
+    told = ['{}: {:,}'.format(*each) for each in counts if each[1]]
+    return ', '.join(told + ['cut off at its end'] * recording.is_cut)
 
 
 def _convert(args):
@@ -117,16 +129,10 @@ def _convert(args):
                 yield batch
 
         count = write_recording(args.output, batches(), recording.width, recording.height)
-    dropped = recording.out_of_bounds + recording.time_reversed
-    print(
-        '{}: {} events of {} x {} pixels{}'.format(
-            args.output,
-            count,
-            recording.width,
-            recording.height,
-            ', {} dropped'.format(dropped) if dropped else '',
-        )
+    told = '{}: {} events of {} x {} pixels'.format(
+        args.output, count, recording.width, recording.height
     )
+    print(', '.join(filter(None, (told, losses(recording)))))
 
 
 def _render(args):

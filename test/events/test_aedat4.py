@@ -152,6 +152,45 @@ def test_damaged_table_is_no_loss(tmp_path):
     assert concatenate(recording.batches()) == whole
 
 
+def write_sessions(path, *starts_ns):
+    """Write sessions of three packets, a second apart; return the events of the first."""
+    spans = [(seed, seed * 10**9) for seed in (1, 2, 3)]
+    packets = [
+        random_batch(seed, 1000, start_ns=start_ns + offset_ns, span_ns=5_000_000)
+        for start_ns in starts_ns
+        for seed, offset_ns in spans
+    ]
+    aedat4.write(str(path), packets, 346, 260)
+    return concatenate(packets[:3])
+
+
+@pytest.mark.parametrize('has_table', [True, False])
+def test_clock_that_begins_anew_goes_on(tmp_path, monkeypatch, has_table):
+    monkeypatch.setattr(aedat4, 'PACKET_EVENTS', 1000)
+    session = write_sessions(tmp_path / 'a.aedat4', 10**15, 10**15 - 10**13)
+    if not has_table:
+        data = bytearray((tmp_path / 'a.aedat4').read_bytes())
+        (table_at,) = struct.unpack('<q', data[TABLE_PLACE])
+        (tmp_path / 'a.aedat4').write_bytes(bytes(data[:table_at]))
+    recording = open_recording(tmp_path / 'a.aedat4')
+    whole = concatenate(recording.batches())
+    t = session.t // 1000 * 1000
+    assert whole.t.tolist() == t.tolist() + (t + t[-1] - t[0]).tolist()
+    assert (recording.clock_resets, recording.time_reversed) == (1, 0)
+    assert recording.end_ns is None
+    for at in (1500, 3500):
+        start_ns = int(whole.t[at])
+        part = concatenate(recording.batches(start_ns=start_ns))
+        assert part == whole.between(start_ns, 2**62)
+
+
+def test_clock_that_begins_anew_beyond_all_time_is_refused(tmp_path, monkeypatch):
+    monkeypatch.setattr(aedat4, 'PACKET_EVENTS', 1000)
+    write_sessions(tmp_path / 'a.aedat4', 9 * 10**18, 0, 9 * 10**18)
+    with pytest.raises(RecordingError, match='is damaged: its clock begins anew'):
+        read(tmp_path / 'a.aedat4')
+
+
 @pytest.mark.parametrize('size', [0, 1, 14, 50, 600])
 def test_file_cut_in_its_header_is_refused(tmp_path, size):
     write_recording(tmp_path / 'whole.aedat4', [random_batch(1, 5000)], 346, 260)

@@ -12,6 +12,7 @@ from hypothesis import strategies as st
 from naive import random_batch, random_cuts, read_or_refuse
 
 from cs3d_ros.events import (
+    EventBatch,
     RecordingError,
     concatenate,
     encode_event_array,
@@ -219,6 +220,46 @@ def test_seek_goes_by_event_times_whatever_the_log_says(tmp_path, delay_ns):
         start_ns = int(batch.t[at])
         part = concatenate(recording.batches(start_ns=start_ns))
         assert part == batch.between(start_ns, 2**62)
+
+
+def sessions(batch):
+    """Return the messages of two sessions of a camera that began anew, and all their events."""
+    pause_ns = int(batch.t[-1] - batch.t[0])
+    again = EventBatch(batch.x, batch.y, batch.t + pause_ns, batch.p, batch.width, batch.height)
+    return logged(batch, 10**12), logged(batch, 10**12 + 2 * pause_ns), concatenate([batch, again])
+
+
+def assert_is_one_clock(recording, whole):
+    """Assert that what two sessions hold is read as of one clock, from any time on."""
+    assert concatenate(recording.batches()) == whole
+    assert (recording.clock_resets, recording.time_reversed) == (1, 0)
+    assert recording.end_ns is None
+    for at in (1000, 11_000, 29_000, 31_000):
+        start_ns = int(whole.t[at])
+        part = concatenate(recording.batches(start_ns=start_ns))
+        assert part == whole.between(start_ns, 2**62)
+
+
+def test_clock_that_begins_anew_goes_on(tmp_path):
+    first, second, whole = sessions(random_batch(1, 20_000, span_ns=2_400_000_000))
+    write_rosbags(tmp_path / 'bag', {('/events', TYPE): first + second})
+    assert_is_one_clock(open_recording(tmp_path / 'bag'), whole)
+
+
+def test_clock_that_begins_anew_in_another_file_goes_on(tmp_path):
+    batch = random_batch(1, 20_000, span_ns=2_400_000_000)
+    (tmp_path / 'bag').mkdir()
+    for number in range(2):  # logged at the times of the events
+        write_recording(tmp_path / 'bag' / 'bag_{}.db3'.format(number), [batch], 346, 260)
+    assert_is_one_clock(open_recording(tmp_path / 'bag'), sessions(batch)[2])
+
+
+def test_message_less_than_a_second_back_is_dropped(tmp_path):
+    first, second, whole = sessions(random_batch(1, 20_000, span_ns=900_000_000))
+    write_rosbags(tmp_path / 'bag', {('/events', TYPE): first + second[:10]})
+    recording = open_recording(tmp_path / 'bag')
+    assert concatenate(recording.batches()) == whole[:20_000]
+    assert (recording.clock_resets, recording.time_reversed) == (0, 10_000)
 
 
 def test_topic_with_most_messages_is_read(tmp_path):

@@ -17,6 +17,7 @@ from typing import NamedTuple
 import numpy as np
 
 from cs3d_ros.events.batch import NO_TIME, EventBatch, empty_columns
+from cs3d_ros.events.codecs import CLOCK_RESET_NS
 from cs3d_ros.events.recordings import _aedat4, _flatbuffer, compression
 from cs3d_ros.events.recordings._flatbuffer import FlatBufferError
 from cs3d_ros.events.recordings.compression import PackingError
@@ -92,7 +93,8 @@ class Aedat4Recording(Recording):
             raise RecordingError('{} holds no events'.format(path))
         end_ns = count = None
         if self._table is not None:
-            end_ns = int(self._table['end_us'].max()) * NS_PER_US
+            if not _has_clock_resets(self._table):
+                end_ns = int(self._table['end_us'].max()) * NS_PER_US
             count = int(self._table['count'].sum())
         super().__init__(path, header.width, header.height, first.t[0], end_ns, count)
 
@@ -101,8 +103,7 @@ class Aedat4Recording(Recording):
             yield from self._events(file, start_ns)
 
     def _events(self, file, start_ns):
-        """Yield batches of what is within the sensor and does not go back in time."""
-        last_ns = NO_TIME
+        """Yield batches of what is within the sensor and does not go back within its packet."""
         for at, size in self._places(file, start_ns):
             try:
                 if size > compression.LARGEST:
@@ -117,7 +118,7 @@ class Aedat4Recording(Recording):
             except (PackingError, FlatBufferError) as error:
                 raise self._damaged(at, error) from error
             self.progress = at / self._size
-            raw = np.frombuffer(data, np.uint8)
+            raw, last_ns = np.frombuffer(data, np.uint8), NO_TIME
             for skipped in range(0, count, PIECE):
                 start = first + skipped * EVENT.itemsize
                 batch = self._decode(at, raw, start, min(PIECE, count - skipped), last_ns)
@@ -148,7 +149,7 @@ class Aedat4Recording(Recording):
             yield from self._walk(file)
             return
         first = 0
-        if start_ns is not None:
+        if start_ns is not None and self.end_ns is not None:
             # latest end so far: never falls, whatever single packets tell
             ends = np.maximum.accumulate(self._table['end_us'])
             first = int(np.searchsorted(ends, start_ns // NS_PER_US))
@@ -259,6 +260,12 @@ def _read_table(file, header, file_size):
         & (abs(rows['end_us']) <= LAST_NS // NS_PER_US)
     )
     return rows if len(rows) and is_sound.all() else None
+
+
+def _has_clock_resets(table):
+    """Return whether packets show that the clock began anew, so that times do not tell places."""
+    ends = np.maximum.accumulate(table['end_us'])
+    return bool(np.any(table['start_us'][1:] < ends[:-1] - CLOCK_RESET_NS // NS_PER_US))
 
 
 def write(path, batches, width, height, packing='ZSTD'):

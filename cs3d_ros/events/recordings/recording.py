@@ -6,6 +6,7 @@ import numpy as np
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events.batch import COLUMN_TYPES, MAX_SIDE, NO_TIME, EventBatch, join, keep_valid
+from cs3d_ros.events.codecs import CLOCK_RESET_NS
 
 DEFAULT_BATCH_NS = 10_000_000
 NS_PER_US = 1000
@@ -39,6 +40,9 @@ class Recording:
         Events that the last pass dropped, by reason.
     malformed : int
         Messages that the last pass left out because they are none.
+    clock_resets : int
+        Times that the last pass met a clock that began anew, as after a restart of the camera: a
+        whole packet more than a second back. From there on times are shifted so that they go on.
     is_cut : bool
         Whether the last pass met the end of the file in the middle of an event or packet, as when
         a recorder was killed; all before it was handed on.
@@ -46,7 +50,7 @@ class Recording:
 
     kind = ''
     progress = 0.0
-    out_of_bounds = time_reversed = malformed = 0
+    out_of_bounds = time_reversed = malformed = clock_resets = 0
     is_cut = False
 
     def __init__(
@@ -68,7 +72,7 @@ class Recording:
 
     def _start_pass(self):
         self.progress, self.is_cut = 0.0, False
-        self.out_of_bounds = self.time_reversed = self.malformed = 0
+        self.out_of_bounds = self.time_reversed = self.malformed = self.clock_resets = 0
 
     def __enter__(self) -> 'Recording':
         return self
@@ -85,7 +89,8 @@ class Recording:
         """
         Yield (x, y, t_ns, p) arrays of integers in the order of the file, up to 1 M events each.
 
-        Or batches, of which nothing is to be checked but that they follow each other in time.
+        Or batches, each of one packet, of which nothing is to be checked but that they follow each
+        other in time. Columns have no packets, so in them no clock begins anew.
         ``start_ns`` allows a format with an index to leave out packets that end before it; what is
         too early all the same is dropped here. Sets ``progress`` and ``is_cut`` on the way.
         """
@@ -94,7 +99,7 @@ class Recording:
     def _valid(self, start_ns, end_ns) -> Iterator[EventBatch]:
         self._start_pass()
         last_ns = NO_TIME
-        for packet in self._packets(start_ns):
+        for packet in self._on_one_clock(self._packets(start_ns)):
             batch = self._checked(packet, last_ns)
             if not len(batch):
                 continue
@@ -106,6 +111,21 @@ class Recording:
                 break
             yield batch
         self.progress = 1.0
+
+    def _on_one_clock(self, packets):
+        """Yield what comes, with times that go on where a packet is one of a new clock."""
+        last_ns, shift_ns = NO_TIME, 0
+        for packet in packets:
+            if isinstance(packet, EventBatch) and len(packet):
+                start_ns, end_ns = (int(t) + shift_ns for t in (packet.t[0], packet.t[-1]))
+                if end_ns < last_ns and start_ns < last_ns - CLOCK_RESET_NS:
+                    self.clock_resets += 1
+                    shift_ns += last_ns - start_ns
+                    end_ns += last_ns - start_ns
+                if shift_ns:
+                    packet = _shifted(self.path, packet, shift_ns)
+                last_ns = max(last_ns, end_ns)
+            yield packet
 
     def _checked(self, packet, last_ns) -> EventBatch:
         if isinstance(packet, EventBatch):
@@ -195,6 +215,16 @@ def cut(
                 held, size = [], 0
     if held:
         yield join(held)
+
+
+def _shifted(path, batch, shift_ns):
+    if shift_ns + max(0, int(batch.t[-1])) > LAST_NS:
+        raise RecordingError(
+            '{} is damaged: its clock begins anew after times beyond 146 years'.format(path)
+        )
+    return EventBatch.trusted(
+        batch.x, batch.y, batch.t + shift_ns, batch.p, batch.width, batch.height
+    )
 
 
 def _coordinates(column):

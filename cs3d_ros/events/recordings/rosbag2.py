@@ -9,6 +9,7 @@ import os
 import re
 import tempfile
 
+from cs3d_ros.events.codecs import CLOCK_RESET_NS
 from cs3d_ros.events.messages import (
     DECODERS,
     EventArrayDecoder,
@@ -46,8 +47,6 @@ class BagRecording(Recording):
     def __init__(self, path, topic=None):
         self._paths = _find_files(path)
         self.topic, self._type = _choose_topic(self._paths, topic, path)
-        # all of its times are in the message itself, so it can be looked up anywhere
-        self._is_absolute = DECODERS[self._type] is EventArrayDecoder
         first = next(self._decoded(None), None)
         if first is None:
             raise RecordingError(
@@ -55,17 +54,38 @@ class BagRecording(Recording):
                     path, self.topic, self.malformed
                 )
             )
-        end_ns = self._last_time(first) if self._is_absolute else None
-        super().__init__(path, first.width, first.height, first.t[0], end_ns)
+        super().__init__(path, first.width, first.height, first.t[0], self._find_end())
 
-    def _last_time(self, first):
-        """Return the last time of the last message; None where it cannot be found at once."""
-        if _is_packed(self._paths[-1]) and len(self._paths) > 1:
+    def _find_end(self):
+        """Return the last time; None where only reading all tells it, or clocks began anew."""
+        # the times of other types are not whole in a message by itself
+        is_absolute = DECODERS[self._type] is EventArrayDecoder
+        if not is_absolute or len(self._paths) > 1 and any(map(_is_packed, self._paths)):
             return None
-        with _open_file(self._paths[-1]) as file:
-            last = file.last_message(self.topic) if self.topic in file.topics else None
-        times = self._times(last)
-        return None if times is None or times[-1] < first.t[0] else times[-1]
+        try:
+            spans = [span for path in self._paths for span in self._spans(path)]
+        except RecordingError:  # damage is told where reading comes to it
+            return None
+        if None in spans:
+            return None
+        # where the clock of the events falls back, that of the log goes on
+        lags = [log_ns - start_ns for log_ns, start_ns, _ in spans]
+        falls = [end_ns - start_ns for (_, _, end_ns), (_, start_ns, _) in zip(spans, spans[1:])]
+        is_one_clock = max([max(lags) - min(lags)] + falls) <= CLOCK_RESET_NS
+        return spans[-1][2] if is_one_clock else None
+
+    def _spans(self, path):
+        """Return log time, first and last event time of a file's first and last message."""
+        with _open_file(path) as file:
+            if self.topic not in file.topics:
+                return []
+            first = next(filter(None, map(self._span, file.messages(self.topic))), None)
+            last = self._span(file.last_message(self.topic))
+        return [first] if first == last else [first, last]
+
+    def _span(self, message):
+        times = self._times(message)
+        return None if times is None else (message[0], int(times[0]), int(times[-1]))
 
     def _times(self, message):
         """Return the times of the events of a (log time, bytes), None without any."""
@@ -110,7 +130,7 @@ class BagRecording(Recording):
 
     def _seek(self, file, start_ns):
         """Return a log time before which all events are older; None where that is not known."""
-        if start_ns is None or not self._is_absolute:
+        if start_ns is None or self.end_ns is None:
             return None
         last = file.last_message(self.topic)
         if last is None:
