@@ -1,4 +1,6 @@
 import os
+import shutil
+import sqlite3
 import subprocess
 import sys
 
@@ -198,6 +200,22 @@ def test_file_is_replaced(tmp_path):
     open_written(tmp_path / 'a.npz')
     write_recording(tmp_path / 'a.npz', [random_batch(2, 10)], 346, 260)
     assert open_recording(tmp_path / 'a.npz').count == 10
+
+
+def test_log_of_a_database_that_was_replaced_does_not_come_back(tmp_path):
+    old, new = random_batch(1), random_batch(2)
+    write_recording(tmp_path / 'a.db3', [old], 346, 260)
+    database = sqlite3.connect(str(tmp_path / 'a.db3'))
+    database.execute('PRAGMA journal_mode = WAL')
+    database.execute('UPDATE messages SET timestamp = timestamp + 1')
+    database.commit()  # as a writer leaves it that is killed now
+    shutil.copytree(str(tmp_path), str(tmp_path / 'killed'))
+    database.close()
+    path = tmp_path / 'killed' / 'a.db3'
+    assert (tmp_path / 'killed' / 'a.db3-wal').exists()
+    write_recording(path, [new], 346, 260)
+    assert concatenate(open_recording(path).batches()) == new
+    assert os.listdir(str(tmp_path / 'killed')) == ['a.db3']
 
 
 def test_unknown_format_is_not_written(tmp_path):

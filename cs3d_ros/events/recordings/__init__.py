@@ -4,6 +4,7 @@ Event recordings, read and written behind one door, whatever the file format.
 A module per format, imported when a file of it is opened: what it needs is needed by nobody else.
 """
 
+import contextlib
 import importlib
 import os
 import shutil
@@ -178,12 +179,21 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
         count = module.write(part, _checked(batches, width, height), width, height)
         if not count:
             raise RecordingError('{} would hold no events: nothing was written'.format(path))
+        if suffix == '.db3':
+            _remove_logs(path)
         os.replace(part, path)
     except OSError as error:
         raise RecordingError('{} cannot be written: {}'.format(path, error)) from error
     finally:
         shutil.rmtree(aside, ignore_errors=True)
     return count
+
+
+def _remove_logs(path):
+    """Remove what SQLite would play back into the file that takes the place of an older one."""
+    for suffix in ('-wal', '-shm', '-journal'):
+        with contextlib.suppress(FileNotFoundError):
+            os.remove(path + suffix)
 
 
 def _checked(batches, width, height):
