@@ -13,10 +13,13 @@ from naive import random_batch, random_cuts
 from cs3d_ros.events import (
     RecordingError,
     concatenate,
+    encode_evt3,
     open_recording,
     write_recording,
 )
+from cs3d_ros.events.recordings import identify
 from cs3d_ros.events.recordings.recording import cut
+from cs3d_ros.simulator import open_source
 
 UNIT_NS = {'.npz': 1, '.aedat4': 1000, '.db3': 1, '': 1}  # of times in the file
 SUFFIXES_WRITTEN = sorted(UNIT_NS)
@@ -120,6 +123,26 @@ def test_cut_that_cannot_be_is_refused(tmp_path, arguments):
 def test_missing_file_is_named(tmp_path):
     with pytest.raises(RecordingError, match='nothing.npz is not there'):
         open_recording(tmp_path / 'nothing.npz')
+
+
+@pytest.mark.parametrize('name', ['a.aedat4', 'a.db3', 'a.npz', 'a.raw', 'bag'])
+def test_file_that_vanishes_after_it_was_opened_is_named(tmp_path, name):
+    path = tmp_path / name
+    if name == 'a.raw':
+        path.write_bytes(b'% evt 3.0\n% geometry 346x260\n' + encode_evt3(random_batch(1)))
+    else:
+        write_recording(path, [random_batch(1)], 346, 260)
+    recording = open_recording(path)
+    path.rename(tmp_path / 'moved')
+    with pytest.raises(RecordingError, match=name):
+        list(recording.batches())
+
+
+@pytest.mark.skipif(not os.path.exists('/proc/self/mem'), reason='a file that nobody can read')
+@pytest.mark.parametrize('opener', [identify, open_recording, open_source])
+def test_file_that_cannot_be_read_is_named_with_the_cure(opener):
+    with pytest.raises(RecordingError, match='/proc/self/mem cannot be read: .* may you read it'):
+        opener('/proc/self/mem')
 
 
 @pytest.mark.parametrize(

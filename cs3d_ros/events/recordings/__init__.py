@@ -11,7 +11,7 @@ import shutil
 from typing import Iterable, NamedTuple, Optional, Tuple
 
 from cs3d_ros.events.batch import EventBatch
-from cs3d_ros.events.recordings.recording import Recording, RecordingError
+from cs3d_ros.events.recordings.recording import Recording, RecordingError, unreadable
 
 __all__ = [
     'READABLE',
@@ -72,12 +72,22 @@ def _find_format(path: str) -> Optional[_Format]:
 def _read_head(path):
     if not os.path.isfile(path):
         return b''
-    with open(path, 'rb') as file:
-        return file.read(_HEAD_SIZE)
+    try:
+        with open(path, 'rb') as file:
+            return file.read(_HEAD_SIZE)
+    except OSError as error:
+        raise unreadable(path, error) from error
 
 
 def identify(path: str) -> Optional[str]:
-    """Return the format of an event recording, by content and name; None if it is none."""
+    """
+    Return the format of an event recording, by content and name; None if it is none.
+
+    Raises
+    ------
+    RecordingError
+        If the file cannot be read.
+    """
     known = _find_format(str(path))
     return known.module if known else None
 
@@ -96,7 +106,7 @@ def open_recording(path: str, topic: Optional[str] = None) -> Recording:
     Raises
     ------
     RecordingError
-        If the file is missing, of another kind, damaged, or empty.
+        If the file is missing, unreadable, of another kind, damaged, or empty.
 
     Examples
     --------
@@ -120,7 +130,7 @@ def open_recording(path: str, topic: Optional[str] = None) -> Recording:
     try:
         return getattr(module, known.reader)(path, *([topic] if topic else []))
     except OSError as error:
-        raise RecordingError('{} cannot be read: {}'.format(path, error)) from error
+        raise unreadable(path, error) from error
 
 
 # What else lies in folders of event data, and the way out.

@@ -96,10 +96,17 @@ class Recording:
         """
         raise NotImplementedError
 
+    def _readable(self, packets):
+        """Yield what comes; the file may have become unreadable since it was opened."""
+        try:
+            yield from packets
+        except OSError as error:
+            raise unreadable(self.path, error) from error
+
     def _valid(self, start_ns, end_ns) -> Iterator[EventBatch]:
         self._start_pass()
         last_ns = NO_TIME
-        for packet in self._on_one_clock(self._packets(start_ns)):
+        for packet in self._on_one_clock(self._readable(self._packets(start_ns))):
             batch = self._checked(packet, last_ns)
             if not len(batch):
                 continue
@@ -163,7 +170,7 @@ class Recording:
         Raises
         ------
         RecordingError
-            If the file turns out to be damaged on the way.
+            If the file turns out to be damaged, or becomes unreadable, on the way.
         """
         for name, value in (('duration_ns', duration_ns), ('count', count)):
             if value is not None and value < 1:
@@ -171,6 +178,15 @@ class Recording:
         if duration_ns is None and count is None:
             duration_ns = DEFAULT_BATCH_NS
         return cut(self._valid(start_ns, end_ns), duration_ns, count)
+
+
+def unreadable(path: str, error: OSError) -> RecordingError:
+    """Return the error to raise where the system refuses to read a file."""
+    return RecordingError(
+        '{} cannot be read: {}: is it still there, and may you read it?'.format(
+            path, error.strerror or error
+        )
+    )
 
 
 def check_size(path: str, width: int, height: int) -> None:
