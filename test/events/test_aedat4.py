@@ -214,6 +214,14 @@ def test_events_before_a_cut_are_read(tmp_path, packing):
     assert 0.5 * len(whole) < len(part) < len(whole)
 
 
+def test_cut_within_a_packet_of_another_stream_is_told(shared_data, tmp_path):
+    data = (shared_data / 'recordings' / 'davis346_slice_none.aedat4').read_bytes()
+    (tmp_path / 'a.aedat4').write_bytes(data[:211_250])
+    recording = open_recording(tmp_path / 'a.aedat4')
+    list(recording.batches())
+    assert recording.is_cut
+
+
 def test_packet_that_unpacks_beyond_reason_is_refused(tmp_path):
     zstandard = pytest.importorskip('zstandard')
     frame = zstandard.ZstdCompressor().compress(bytes(1 << 28))

@@ -338,6 +338,19 @@ def test_events_before_a_cut_are_read(tmp_path, packing):
     assert part == batch[: len(part)]
 
 
+def test_cut_of_any_file_of_a_bag_is_told(tmp_path):
+    batch = random_batch(1, 20_000, start_ns=START_NS)
+    (tmp_path / 'bag').mkdir()
+    for number, part in enumerate((batch[:10_000], batch[10_000:])):
+        path = tmp_path / 'bag' / 'bag_{}.mcap'.format(number)
+        write_mcap(path, {('/events', TYPE): logged(part)})
+    data = (tmp_path / 'bag' / 'bag_0.mcap').read_bytes()
+    (tmp_path / 'bag' / 'bag_0.mcap').write_bytes(data[: len(data) * 3 // 4])
+    recording = open_recording(tmp_path / 'bag')
+    assert 10_000 < len(concatenate(recording.batches())) < 20_000
+    assert recording.is_cut
+
+
 def test_chunk_that_was_changed_is_refused(tmp_path):
     batch = random_batch(1, 20_000, start_ns=START_NS)
     write_mcap(tmp_path / 'a.mcap', {('/events', TYPE): logged(batch)})

@@ -169,6 +169,7 @@ class Aedat4Recording(Recording):
             stream, size = PACKET.unpack(head)
             if size < 0 or stream not in header.streams:
                 raise self._damaged(at, 'it is of stream {} with {} bytes'.format(stream, size))
+            self.is_cut = at + PACKET.size + size > self._size
             if stream == header.stream:
                 yield at + PACKET.size, size
             at += PACKET.size + size

@@ -115,7 +115,7 @@ class BagRecording(Recording):
                     batch = self._decode(decoder, data)
                     if len(batch):
                         yield batch
-                self.is_cut = file.is_cut
+                self.is_cut |= file.is_cut
 
     def _decode(self, decoder, data):
         before = decoder.counts
