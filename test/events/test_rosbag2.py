@@ -4,6 +4,8 @@ import io
 import os
 import sqlite3
 import struct
+import subprocess
+import sys
 
 import numpy as np
 import pytest
@@ -152,6 +154,38 @@ def test_metadata_of_a_bag_tells_what_is_in_it(tmp_path):
     assert information['starting_time']['nanoseconds_since_epoch'] == first_ns == batch.t[0]
     assert information['duration']['nanoseconds'] == last_ns - first_ns
     assert information['relative_file_paths'] == ['bag_0.db3']
+
+
+@pytest.mark.parametrize('name', ['rec #1', 'a: b', 'it\'s "new"', 'größe', '- 1', '{x}'])
+def test_bag_may_have_any_name(tmp_path, name):
+    yaml = pytest.importorskip('yaml')
+    write_recording(tmp_path / name, [random_batch(1)], 346, 260)
+    information = yaml.safe_load((tmp_path / name / 'metadata.yaml').read_bytes())
+    information = information['rosbag2_bagfile_information']
+    assert information['relative_file_paths'] == [name + '_0.db3']
+    assert information['files'][0]['path'] == name + '_0.db3'
+    assert concatenate(open_recording(tmp_path / name).batches()) == random_batch(1)
+
+
+def test_name_that_a_bag_cannot_tell_is_refused(tmp_path):
+    path = os.fsdecode(os.path.join(os.fsencode(str(tmp_path)), b'b\xff'))
+    with pytest.raises(RecordingError, match='names of its files in UTF-8'):
+        write_recording(path, [random_batch(1)], 346, 260)
+    assert os.listdir(str(tmp_path)) == []
+
+
+@pytest.mark.parametrize('name', ['größe.db3'.encode(), b'b\xff.db3', b'a?b#c%20.db3'])
+def test_name_is_no_matter_of_the_locale(tmp_path, name):
+    code = (
+        'import sys; from cs3d_ros.events import open_recording, write_recording; '
+        'from naive import random_batch; '
+        'write_recording(sys.argv[1], [random_batch(1)], 346, 260); '
+        'assert sum(map(len, open_recording(sys.argv[1]).batches())) == 500'
+    )
+    path = os.path.join(os.fsencode(str(tmp_path)), name)
+    environment = dict(os.environ, LC_ALL='C', PYTHONPATH=os.pathsep.join(sys.path))
+    subprocess.check_call([sys.executable, '-c', code, path], env=environment)
+    assert os.listdir(os.fsencode(str(tmp_path))) == [name]
 
 
 @pytest.mark.parametrize('mode', ['NONE', 'FILE', 'MESSAGE'])

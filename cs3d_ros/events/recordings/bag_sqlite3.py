@@ -40,9 +40,8 @@ class SqliteFile:
         self.progress, self.is_cut = 0.0, False
         # without a log of transactions beside it, nothing is written, also where nothing can be
         mode = 'mode=ro' if os.path.exists(path + '-wal') else 'mode=ro&immutable=1'
-        uri = 'file:{}?{}'.format(quote(os.path.abspath(path)), mode)
         try:
-            self._database = sqlite3.connect(uri, uri=True, check_same_thread=False)
+            self._database = _connect(path, mode, check_same_thread=False)
         except sqlite3.Error as error:
             raise self._damaged(error) from error
         try:
@@ -110,9 +109,15 @@ class SqliteFile:
         return None
 
 
+def _connect(path, mode, **options):
+    # as bytes: a name may be in another encoding than the locale's, which sqlite3 does not take
+    uri = 'file:{}?{}'.format(quote(os.fsencode(os.path.abspath(path))), mode)
+    return sqlite3.connect(uri, uri=True, **options)
+
+
 def write(path: str, topic: str, kind: str, definition: str, messages) -> None:
     """Write a file with one topic of (log time, bytes)."""
-    database = sqlite3.connect(path)
+    database = _connect(path, 'mode=rwc')
     try:
         database.executescript(SCHEMA)
         # without QoS and hash rosbag2 takes its defaults, and the hash of the type installed

@@ -5,6 +5,7 @@ Event times are those within the messages; the times of the log only tell where 
 """
 
 import contextlib
+import json
 import os
 import re
 import tempfile
@@ -223,10 +224,11 @@ def write(path, batches, width, height):
     """Write a bag folder, or the file alone for a path that ends in ``.db3``."""
     if path.lower().endswith('.db3'):
         return _write_file(path, batches)[1]
-    os.mkdir(path)
     name = os.path.basename(path) + '_0.db3'
+    quoted = _quoted(name)
+    os.mkdir(path)
     messages, count, first_ns, last_ns = _write_file(os.path.join(path, name), batches)
-    with open(os.path.join(path, METADATA), 'w') as file:
+    with open(os.path.join(path, METADATA), 'w', encoding='utf-8') as file:
         file.write(
             _METADATA_TEXT.format(
                 start=first_ns,
@@ -234,10 +236,20 @@ def write(path, batches, width, height):
                 messages=messages,
                 topic=TOPIC,
                 type=TYPE,
-                name=name,
+                name=quoted,
             )
         )
     return count
+
+
+def _quoted(name):
+    """Return a file name as YAML, which is in UTF-8 whatever the locale."""
+    try:
+        return json.dumps(os.fsencode(name).decode('utf-8'), ensure_ascii=False)
+    except UnicodeDecodeError:
+        raise RecordingError(
+            'a bag tells the names of its files in UTF-8, got {!r}: choose another'.format(name)
+        ) from None
 
 
 def _write_file(path, batches):
