@@ -23,6 +23,7 @@ from cs3d_ros.simulator import open_source
 
 UNIT_NS = {'.npz': 1, '.aedat4': 1000, '.db3': 1, '': 1}  # of times in the file
 SUFFIXES_WRITTEN = sorted(UNIT_NS)
+WIDEST = {'.aedat4': 32_768}  # px, of formats that do not take 65,535
 
 
 @pytest.mark.parametrize('suffix', SUFFIXES_WRITTEN)
@@ -244,6 +245,26 @@ def test_log_of_a_database_that_was_replaced_does_not_come_back(tmp_path):
 def test_unknown_format_is_not_written(tmp_path):
     with pytest.raises(RecordingError, match='must end in one of'):
         write_recording(tmp_path / 'a.bag', [random_batch(1)], 346, 260)
+
+
+def write_square(path, side):
+    write_recording(path, [random_batch(1, width=side, height=side)], side, side)
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES_WRITTEN)
+def test_widest_sensor_that_is_written_is_read(tmp_path, suffix):
+    path, side = tmp_path / ('a' + suffix), WIDEST.get(suffix, 65_535)
+    write_square(path, side)
+    recording = open_recording(path)
+    assert concatenate(recording.batches()).x.max() > side // 2
+    assert (recording.width, recording.height) == (side, side)
+
+
+@pytest.mark.parametrize('suffix', SUFFIXES_WRITTEN)
+def test_sensor_that_would_not_be_read_is_not_written(tmp_path, suffix):
+    with pytest.raises(RecordingError, match='^a{} cannot tell a sensor'.format(suffix)):
+        write_square(tmp_path / ('a' + suffix), WIDEST.get(suffix, 65_535) + 1)
+    assert os.listdir(str(tmp_path)) == []
 
 
 def test_events_of_another_sensor_are_not_written(tmp_path):

@@ -27,6 +27,7 @@ from cs3d_ros.events.recordings.recording import (
     NS_PER_US,
     Recording,
     RecordingError,
+    check_written_size,
     cut,
 )
 
@@ -273,6 +274,7 @@ def write(path, batches, width, height, packing='ZSTD'):
     """Write a file with one event stream and the table of its packets; return how many events."""
     number = [each[0] for each in COMPRESSIONS].index(packing)
     _, kind, level = COMPRESSIONS[number]
+    check_written_size(path, width, height, WIDEST)
     entries, count = [], 0
     with open(path, 'wb') as file:
         file.write(_header_bytes(number, -1, width, height))

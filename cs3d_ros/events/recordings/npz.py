@@ -15,7 +15,7 @@ import zipfile
 import numpy as np
 
 from cs3d_ros.events.batch import COLUMN_TYPES
-from cs3d_ros.events.recordings.recording import Recording, RecordingError
+from cs3d_ros.events.recordings.recording import Recording, RecordingError, check_written_size
 
 PIECE = 1 << 18  # events read at a time
 COPY_SIZE = 1 << 20  # bytes
@@ -141,6 +141,7 @@ def _scalar(archive, name):
 
 def write(path, batches, width, height):
     """Write an archive; columns wait in nameless files beside it until their length is known."""
+    check_written_size(path, width, height)
     folder = os.path.dirname(path) or '.'
     count = end_ns = 0
     with contextlib.ExitStack() as stack:

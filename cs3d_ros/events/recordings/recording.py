@@ -1,5 +1,6 @@
 """What all recordings share: passes over checked events, cut into batches, seek, progress."""
 
+import os
 from typing import Iterable, Iterator, Optional
 
 import numpy as np
@@ -11,6 +12,7 @@ from cs3d_ros.events.codecs import CLOCK_RESET_NS
 DEFAULT_BATCH_NS = 10_000_000
 NS_PER_US = 1000
 LAST_NS = np.iinfo(np.int64).max
+WIDEST = MAX_SIDE - 1  # px; so that as a coordinate it lies outside of every sensor
 
 
 class RecordingError(Cs3dError):
@@ -191,10 +193,18 @@ def unreadable(path: str, error: OSError) -> RecordingError:
 
 def check_size(path: str, width: int, height: int) -> None:
     """Raise a RecordingError where no sensor has such a size."""
-    # below MAX_SIDE, so that MAX_SIDE - 1 stands for a coordinate outside of every sensor
-    if not (0 < width < MAX_SIDE and 0 < height < MAX_SIDE):
+    if not (0 < width <= WIDEST and 0 < height <= WIDEST):
         raise RecordingError(
             '{} tells a sensor of {} x {}: the file is damaged'.format(path, width, height)
+        )
+
+
+def check_written_size(path: str, width: int, height: int, widest: int = WIDEST) -> None:
+    """Raise a RecordingError where a format cannot tell such a size."""
+    if not (0 < width <= widest and 0 < height <= widest):
+        raise RecordingError(
+            '{} cannot tell a sensor of {} x {}, 1 to {} expected: crop the events, or choose '
+            'another format'.format(os.path.basename(path), width, height, widest)
         )
 
 
@@ -247,7 +257,7 @@ def _coordinates(column):
     """Return uint16; what does not fit must end outside the sensor, not wrap around into it."""
     if column.dtype == COLUMN_TYPES['x']:
         return column
-    return np.where((column < 0) | (column >= MAX_SIDE), MAX_SIDE - 1, column).astype(np.uint16)
+    return np.where((column < 0) | (column >= MAX_SIDE), WIDEST, column).astype(np.uint16)
 
 
 def _polarities(column):

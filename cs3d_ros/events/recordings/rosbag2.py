@@ -20,7 +20,13 @@ from cs3d_ros.events.messages import (
 )
 from cs3d_ros.events.recordings import bag_sqlite3, compression, mcap
 from cs3d_ros.events.recordings.compression import PackingError
-from cs3d_ros.events.recordings.recording import DEFAULT_BATCH_NS, Recording, RecordingError, cut
+from cs3d_ros.events.recordings.recording import (
+    DEFAULT_BATCH_NS,
+    Recording,
+    RecordingError,
+    check_written_size,
+    cut,
+)
 
 METADATA = 'metadata.yaml'
 SUFFIXES = ('.db3', '.mcap', '.db3.zstd', '.mcap.zstd')
@@ -222,6 +228,7 @@ def _is_packed(path):
 
 def write(path, batches, width, height):
     """Write a bag folder, or the file alone for a path that ends in ``.db3``."""
+    check_written_size(path, width, height)
     if path.lower().endswith('.db3'):
         return _write_file(path, batches)[1]
     name = os.path.basename(path) + '_0.db3'
