@@ -20,18 +20,20 @@ class EventSender(ManagedNode):
 
     A child fills `size`, `pairs` and `source`. Its table has ``message_type``, ``message_ms``
     and ``frame_id``.
+
+    Each activation has a publisher of its own: its times and numbers begin anew, and who listens
+    shall take it for another stream.
     """
 
     def __init__(self, kind: str, **options):
         super().__init__(kind, **options)
         self._publisher = self._encode = None
-        self._sent = 0  # messages since the start of the process
         self._thread = None
         self._words = 'not started'
         self._has_failed = False
         self.stop = threading.Event()
         self.pace = playback.Pace(self.stop)
-        self.counts = {}
+        self.counts = {'messages': 0}
 
     # For the children to fill.
 
@@ -53,7 +55,7 @@ class EventSender(ManagedNode):
     def configure(self) -> None:
         type_name, self._encode = ENCODERS[self.settings['message_type']]
         try:
-            kind = topics.message_class(type_name)
+            self._type = topics.message_class(type_name)
         except ImportError as error:
             raise Cs3dError(
                 'parameter message_type needs {}: build its package and source it ({})'.format(
@@ -62,10 +64,15 @@ class EventSender(ManagedNode):
             ) from error
         # Whether the type has room for such a sensor shows here.
         self._message(EventBatch.empty(*self.size()))
+        self._advertise()  # early, so that it is known by the time of the first message
+
+    def _advertise(self) -> None:
         # A managed publisher is enabled only after activate(), when the thread is already sending.
-        self._publisher = self.output(kind, 'events', QUEUE_DEPTH, managed=False)
+        self._publisher = self.output(self._type, 'events', QUEUE_DEPTH, managed=False)
 
     def activate(self) -> None:
+        if self._publisher is None:
+            self._advertise()
         self.stop.clear()
         self.pace = playback.Pace(self.stop)
         self.counts = {'messages': 0, 'events': 0, 'progress': 0.0, 'late_ms': 0.0}
@@ -78,6 +85,7 @@ class EventSender(ManagedNode):
         if self._thread is not None:
             self._thread.join()
             self._thread = None
+        self.cleanup()
 
     def cleanup(self) -> None:
         if self._publisher is not None:
@@ -123,7 +131,6 @@ class EventSender(ManagedNode):
                     if self.stop.is_set():
                         return
                     self._publisher.publish(self._message(part))
-                    self._sent += 1
                     counts['messages'] += 1
                     counts['events'] += len(part)
                     counts['late_ms'] = max(counts['late_ms'], self.pace.late_s * 1e3)
@@ -131,7 +138,8 @@ class EventSender(ManagedNode):
 
     def _message(self, part: EventBatch) -> bytes:
         kind = self.settings['message_type']
-        number = {'seq': self._sent} if kind == 'event_packet' else {}  # the other has none
+        # Only packets have numbers.
+        number = {'seq': self.counts['messages']} if kind == 'event_packet' else {}
         try:
             return self._encode(part, self.now_ns(), self.settings['frame_id'], **number)
         except ValueError as error:

@@ -12,7 +12,7 @@ from rclpy.qos import QoSProfile, ReliabilityPolicy
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
-from cs3d_ros.events import ENCODERS, EventBatch, open_recording
+from cs3d_ros.events import ENCODERS, EventBatch, open_recording, write_recording
 from cs3d_ros.nodes import bringup, messages, topics
 from cs3d_ros.nodes.demo import write_film
 from cs3d_ros.nodes.observer import Observer
@@ -138,6 +138,21 @@ def test_driver_that_follows_another_begins_anew(peer, preprocess, kind, capfd):
     peer.wait(lambda: second.send_paced() and images, 'images of the second')
     peer.wait_status('preprocessing', type_changes=0, messages_lost=0)
     assert 'from another publisher: began anew' in capfd.readouterr().err
+
+
+@pytest.mark.parametrize('kind', KINDS)
+def test_player_that_is_activated_again_begins_anew(peer, start, preprocess, kind, tmp_path):
+    """In a recording this short, times that begin anew look late, or like a turn of EVT3's."""
+    path, events = str(tmp_path / 'short.npz'), moving_events(5, 6)
+    write_recording(path, [events], *SENSOR)
+    preprocess()
+    start(player={'path': path, 'message_type': kind})
+    for life in (1, 2):
+        peer.wait_status('player', 'at the end')
+        zeros = dict.fromkeys(('time_reversed', 'clock_resets', 'messages_lost'), 0)
+        peer.wait_status('preprocessing', events=life * len(events), **zeros)
+        assert peer.change('player', Transition.TRANSITION_DEACTIVATE)
+        assert peer.change('player', Transition.TRANSITION_ACTIVATE)
 
 
 def test_two_types_at_once_keep_the_first_and_are_told(peer, start, preprocess, recording):
