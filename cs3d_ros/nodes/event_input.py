@@ -99,7 +99,7 @@ class EventInput:
     publishers : int
         How many there were at the last look, of any type.
     complaint : str
-        What is wrong with their types.
+        What is wrong with their types, or with ROS time, before which nothing is heard.
     busy_s : float
         Time spent on messages, `on_events` included.
     """
@@ -151,6 +151,12 @@ class EventInput:
         complaint = failure or type_complaint(
             self.topic, self.stream.type_name, offered, self._usable
         )
+        if not complaint and not self._now_ns():
+            complaint = (
+                '{} waits for ROS time: publish /clock, or set use_sim_time to false'.format(
+                    self.topic
+                )
+            )
         if complaint and complaint != self.complaint:
             self._node.get_logger().warn(complaint)
         self.complaint = complaint
@@ -199,9 +205,15 @@ class EventInput:
             self._node.destroy_subscription(self._subscription)
             self._subscription = None
 
+    def _now_ns(self) -> int:
+        """Return ROS time, 0 as long as simulated time has not begun."""
+        return self._node.get_clock().now().nanoseconds
+
     def _on_message(self, data: bytes, info) -> None:
         begin_s = time.monotonic()
-        arrival_ns = self._node.get_clock().now().nanoseconds
+        arrival_ns = self._now_ns()
+        if not arrival_ns:
+            return  # what is mapped to no time would be stamped with 1970
         batch = self.stream.push(data, arrival_ns, self._loss.push(info))
         for notice in self.stream.take_notices():
             self._node.get_logger().info('{}: {}'.format(self.topic, notice))

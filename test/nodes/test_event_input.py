@@ -9,6 +9,7 @@ from lifecycle_msgs.msg import Transition
 from moving import PERIOD_NS, SENSOR, moving_events
 from rclpy.parameter import Parameter
 from rclpy.qos import QoSProfile, ReliabilityPolicy
+from rosgraph_msgs.msg import Clock
 from sensor_msgs.msg import Image
 from std_msgs.msg import String
 
@@ -171,6 +172,28 @@ def test_two_types_at_once_keep_the_first_and_are_told(peer, start, preprocess, 
     peer.wait_status('player', 'playing')
     before = last(peer, 'events')
     peer.wait(lambda: last(peer, 'events') > before, 'events of the second')
+
+
+def test_events_before_simulated_time_begins_are_not_stamped(peer, preprocess, capfd):
+    images = peer.listen(Image, 'face/image')
+    preprocess(use_sim_time=True)
+    peer.wait_publishers('face/image')
+    driver = Driver(peer, 'event_array')
+    driver.meet()
+    words = 'waits for ROS time: publish /clock, or set use_sim_time to false'
+    peer.wait(lambda: driver.send_paced() and driver.sent > 20, 'messages before the time')
+    peer.wait_status('preprocessing', words, level=1, messages=0)
+    clock = peer.node.create_publisher(Clock, '/clock', 10)
+    start_ns = 1_700_000_000 * 10**9
+
+    def tick():
+        clock.publish(Clock(clock=messages.time_message(start_ns)))
+        return driver.send_paced() and images
+
+    peer.wait(tick, 'images')
+    assert abs(messages.time_ns(images[0].header.stamp) - start_ns) < 10**9
+    assert capfd.readouterr().err.count(words) == 1
+    peer.node.destroy_publisher(clock)
 
 
 def test_foreign_type_is_named(peer, preprocess):
