@@ -151,11 +151,6 @@ cdef inline int64_t decode_time(const uint8_t *element, bint swap) noexcept nogi
     return (<int64_t><int32_t>load_u32(element + 4, swap)) * NS_PER_S + load_u32(element + 8, swap)
 
 
-def element_time(const uint8_t[::1] data, Py_ssize_t start, bint swap):
-    """Return the time in ns of the ``Event`` that begins at byte ``start``."""
-    return decode_time(&data[start], swap)
-
-
 cdef struct Dropped:
     Py_ssize_t outside
     Py_ssize_t backwards

@@ -60,8 +60,9 @@ class MessageDecoder:
     """
     Decoder of one topic of messages; event times never decrease across them.
 
-    A message that begins more than a second before the last event means a clock that was reset
-    (a driver restarted, a recording looped): it is counted and the stream starts anew.
+    A message of nothing but old events, the first of them more than a second before the last one,
+    means a clock that was reset (a driver restarted, a recording looped): it is counted and the
+    stream starts anew.
 
     Attributes
     ----------
@@ -137,14 +138,9 @@ class EventArrayDecoder(MessageDecoder):
             self.counts = counts._replace(messages=counts.messages + 1)
             return EventBatch.empty(width, height)
 
-        first_ns = _kernels.element_time(raw, start, cdr.is_swapped)
-        is_reset = self._last_ns != NO_TIME and first_ns < self._last_ns - CLOCK_RESET_NS
-        if is_reset:
-            self._last_ns = NO_TIME
-        x, y, t, p = empty_columns(count)
-        kept, outside, backwards = _kernels.decode_event_array(
-            raw, start, count, cdr.is_swapped, width, height, self._last_ns, x, y, t, p
-        )
+        place = raw, start, count, cdr.is_swapped, width, height
+        columns = x, y, t, p = empty_columns(count)
+        (kept, outside, backwards), is_reset = self._decode_events(place, columns)
         if kept:
             self._last_ns = int(t[kept - 1])
         self.counts = counts._replace(
@@ -155,6 +151,15 @@ class EventArrayDecoder(MessageDecoder):
             clock_resets=counts.clock_resets + is_reset,
         )
         return EventBatch.trusted(x[:kept], y[:kept], t[:kept], p[:kept], width, height)
+
+    def _decode_events(self, place, columns):
+        """Fill the columns; return what the kernel counted, and whether the clock is a new one."""
+        found = kept, _, backwards = _kernels.decode_event_array(*place, self._last_ns, *columns)
+        if kept or not backwards:
+            return found, False
+        as_new = _kernels.decode_event_array(*place, NO_TIME, *columns)
+        is_reset = bool(columns[2][0] < self._last_ns - CLOCK_RESET_NS)
+        return as_new if is_reset else found, is_reset
 
 
 class EventPacketDecoder(MessageDecoder):

@@ -94,6 +94,24 @@ def test_message_over_a_second_back_is_a_new_clock():
     assert decoder.counts.clock_resets == 1
 
 
+@pytest.mark.parametrize('x, counter', [(1, 'time_reversed'), (10, 'out_of_bounds')])
+def test_stray_old_event_is_no_new_clock(x, counter):
+    decoder = EventArrayDecoder()
+    decoder.push(raw_message([(1, 1, 100 * 10**9, 1)]))
+    later_ns = list(range(100 * 10**9 + 1, 100 * 10**9 + 6))
+    batch = decoder.push(raw_message([(x, 1, 5, 1)] + [(1, 1, t, 1) for t in later_ns]))
+    assert batch.t.tolist() == later_ns
+    assert (decoder.counts.clock_resets, getattr(decoder.counts, counter)) == (0, 1)
+
+
+def test_old_message_that_begins_outside_the_sensor_is_a_new_clock():
+    decoder = EventArrayDecoder()
+    decoder.push(raw_message([(1, 1, 5 * 10**9, 1)]))
+    assert decoder.push(raw_message([(10, 1, 6, 1), (1, 1, 7, 1)])).t.tolist() == [7]
+    counts = decoder.counts
+    assert (counts.clock_resets, counts.out_of_bounds, counts.time_reversed) == (1, 1, 0)
+
+
 def test_time_that_leapt_ahead_once_does_not_silence_the_stream():
     decoder = EventArrayDecoder()
     decoder.push(raw_message([(1, 1, 2 * 10**18, 1)]))
