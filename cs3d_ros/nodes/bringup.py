@@ -176,7 +176,8 @@ def node_command(
         command += ['--params-file', params_file]
     for name, value in values.items():
         # ROS reads values as YAML, and JSON is YAML: a path stays a string whatever it looks like.
-        command += ['-p', '{}:={}'.format(name, json.dumps(value))]
+        # But for JSON's escapes beyond 16 bits: YAML refuses halves of a character.
+        command += ['-p', '{}:={}'.format(name, json.dumps(value, ensure_ascii=False))]
     if namespace.strip('/'):
         command += ['-r', '__ns:=/' + namespace.strip('/')]
     for old, new in (remappings or {}).items():

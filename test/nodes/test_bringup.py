@@ -97,16 +97,20 @@ def test_mistaken_options_start_nothing(arguments, words):
 
 def test_values_reach_the_command_line_as_yaml():
     command = bringup.node_command(
-        'player', {'path': '12: "é"', 'loop': True}, '/a/', {'events': '/camera/events'}, 'p.yaml'
+        'player',
+        {'path': '12: "é😀"', 'loop': True},
+        '/a/',
+        {'events': '/camera/events'},
+        'p.yaml',
     )
     assert command[4:6] == ['--params-file', 'p.yaml']
-    assert 'path:="12: \\"\\u00e9\\""' in command
+    assert 'path:="12: \\"é😀\\""' in command
     assert 'loop:=true' in command
     assert command[-4:] == ['-r', '__ns:=/a', '-r', 'events:=/camera/events']
 
 
 def test_path_of_any_characters_reaches_the_node(peer, start, tmp_path):
-    path = str(tmp_path / '12: "é" #.npz')
+    path = str(tmp_path / '12: "é😀" #.npz')
     start(player={'path': path})
     peer.wait_status('player', path + ' is not there', level=2)
 
