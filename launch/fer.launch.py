@@ -25,14 +25,14 @@ ARGUMENTS = (
     ('recording', '', 'event recording, of any format, to play as a camera'),
     ('video', '', 'video to play as a camera would see it'),
     ('webcam', '', 'number of a camera, to see live as an event camera would'),
-    ('rate', '1.0', 'speed of playing'),
-    ('loop', 'false', 'play again and again'),
+    ('rate', '', 'speed of playing (1.0); below 1 idle_ms of preprocessing is 0, too'),
+    ('loop', '', 'true: play again and again (false)'),
     ('bundle', '', 'ONNX network; the one that the package ships by default'),
     ('events', 'events', 'topic of the events'),
     ('namespace', '', 'of all nodes and topics'),
-    ('params_file', '', 'parameters of the nodes, as config/cs3d.yaml'),
+    ('params_file', '', 'parameters of the nodes, as config/cs3d.yaml; arguments go before'),
     ('power', 'true', 'with the power node'),
-    ('autostart', 'true', 'false leaves the life cycle to a manager'),
+    ('autostart', '', 'false leaves the life cycle of all nodes to a manager (true)'),
     ('fastdds_profile', 'true', 'config/fastdds.xml, unless the environment names another'),
 )
 
@@ -53,8 +53,8 @@ def start_nodes(context):
         given['recording'] or given['video'],
         given['bundle'],
         is_true(given, 'power'),
-        float(given['rate']),
-        is_true(given, 'loop'),
+        float(given['rate']) if given['rate'] else None,
+        is_true(given, 'loop') if given['loop'] else None,
         given['webcam'],
     )
     actions = []
@@ -63,7 +63,8 @@ def start_nodes(context):
             SetEnvironmentVariable(name, value) for name, value in bringup.profile().items()
         ]
     for name, values in nodes.items():
-        values['autostart'] = is_true(given, 'autostart')
+        if given['autostart']:
+            values['autostart'] = is_true(given, 'autostart')
         # launch reads strings as YAML, of which a camera's number or a path may be another type
         values = {
             key: ParameterValue(value, value_type=str) if isinstance(value, str) else value
@@ -75,7 +76,7 @@ def start_nodes(context):
                 executable=name,
                 name=name,
                 namespace=given['namespace'],
-                parameters=([given['params_file']] if given['params_file'] else []) + [values],
+                parameters=[each for each in (given['params_file'], values) if each],
                 remappings=[('events', given['events'])],
                 output='screen',
                 on_exit=Shutdown(reason='node {} ended'.format(name)),

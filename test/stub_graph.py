@@ -3,7 +3,7 @@ What runs in a process of its own, on stand-ins for ROS, and prints what it saw 
 
     stub_graph.py imports                    each file of nodes/ and launch/: what its import says
     stub_graph.py chain RECORDING VIDEO ROOT the whole graph at work, its meters below ROOT
-    stub_graph.py launch                     what the launch file starts
+    stub_graph.py launch NAME:=VALUE ...     what the launch file starts
 """
 
 import importlib
@@ -129,19 +129,26 @@ def plain(value):
     return value[0] if isinstance(value, bytes) else json.loads(json.dumps(value, default=str))
 
 
-def launch():
-    """Return what the launch file declares, and the nodes that it starts for a video."""
+def launch(*given):
+    """Return what the launch file declares, and the nodes that it starts with name:=value."""
     module = load(ROOT / 'launch' / 'fer.launch.py')
     declared = module.generate_launch_description().entities
 
     class Context:
         launch_configurations = {name: default for name, default, _ in module.ARGUMENTS}
 
-    Context.launch_configurations.update(video='face.mp4', power='false', fastdds_profile='false')
+    Context.launch_configurations.update(argument.split(':=') for argument in given)
+    actions = module.start_nodes(Context)
     return {
         'declared': [action.values[0] for action in declared if action.named.get('default_value')],
         'arguments': [name for name, default, _ in module.ARGUMENTS if default],
-        'nodes': [action.named['executable'] for action in module.start_nodes(Context)],
+        'nodes': {
+            action.named['executable']: [
+                sorted(each) if isinstance(each, dict) else each
+                for each in action.named['parameters']
+            ]
+            for action in actions
+        },
     }
 
 

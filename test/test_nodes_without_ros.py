@@ -50,10 +50,23 @@ def test_file_imports(imported, path):
     assert imported[path] == ''
 
 
+def launched(*arguments):
+    return seen('launch', 'video:=face.mp4', 'fastdds_profile:=false', *arguments)
+
+
 def test_launch_file_starts_what_it_declares():
-    told = seen('launch')
+    told = launched('power:=false')
     assert told['declared'] == told['arguments']
-    assert told['nodes'] == ['preprocessing', 'inference', 'player']
+    assert list(told['nodes']) == ['preprocessing', 'inference', 'player']
+
+
+def test_launch_file_gives_what_was_given_on_top_of_the_params_file():
+    nodes = launched('params_file:=mine.yaml')['nodes']
+    assert (nodes['power'], nodes['player']) == (['mine.yaml'], ['mine.yaml', ['path']])
+    nodes = launched('loop:=false', 'rate:=0.5', 'autostart:=false')['nodes']
+    assert nodes['power'] == [['autostart']]
+    assert nodes['preprocessing'] == [['autostart', 'idle_ms']]
+    assert nodes['player'] == [['autostart', 'loop', 'path', 'rate']]
 
 
 @pytest.fixture(scope='module')

@@ -219,8 +219,8 @@ def nodes_for(
     source: Optional[str],
     bundle: Optional[str],
     power: bool = True,
-    rate: float = 1.0,
-    loop: bool = False,
+    rate: Optional[float] = None,
+    loop: Optional[bool] = None,
     webcam: Optional[str] = None,
 ) -> Dict[str, Dict[str, Any]]:
     """
@@ -235,7 +235,7 @@ def nodes_for(
     power : bool
         Whether there is a power node.
     rate, loop
-        Of the player.
+        Of the player; None leaves them to the parameters file, or their defaults.
     webcam : str, optional
         Number of a camera, or a video file or folder of images that stands for one, to see live.
     """
@@ -244,8 +244,11 @@ def nodes_for(
     if power:
         nodes['power'] = {}
     if source:
-        nodes['player'] = {'path': os.path.abspath(source), 'rate': rate, 'loop': loop}
-        if rate < 1:  # silence of the host's clock is not that of the slowed sensor
+        given = {'path': os.path.abspath(source), 'rate': rate, 'loop': loop}
+        nodes['player'] = {name: value for name, value in given.items() if value is not None}
+        if (
+            rate is not None and rate < 1
+        ):  # silence of the host's clock is not that of the slowed sensor
             nodes['preprocessing']['idle_ms'] = 0.0
     if webcam:
         is_file = camera_index(webcam) is None
@@ -264,12 +267,18 @@ def parse(argv: Optional[Sequence[str]]) -> argparse.Namespace:
     )
     source.add_argument('--video', metavar='FILE', help='play the events that a camera would see')
     source.add_argument('--webcam', metavar='N', help=WEBCAM_HELP)
-    parser.add_argument('--rate', type=float, default=1.0, help='speed of playing (%(default)s)')
-    parser.add_argument('--loop', action='store_true', help='play again and again')
+    parser.add_argument(
+        '--rate',
+        type=float,
+        help='speed of playing (1); below 1 idle_ms of preprocessing is 0, too',
+    )
+    parser.add_argument('--loop', action='store_true', default=None, help='play again and again')
     parser.add_argument('--bundle', metavar='ONNX', help='network; the shipped one by default')
     parser.add_argument('--events', metavar='TOPIC', help='topic of the events (events)')
     parser.add_argument('--namespace', default='', help='of all nodes and topics')
-    parser.add_argument('--params', metavar='YAML', help='parameters, as config/cs3d.yaml')
+    parser.add_argument(
+        '--params', metavar='YAML', help='parameters, as config/cs3d.yaml; options go before'
+    )
     parser.add_argument('--no-power', action='store_true', help='without the power node')
     return parser.parse_args(argv)
 

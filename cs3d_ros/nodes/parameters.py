@@ -81,7 +81,8 @@ TABLES = {
         Parameter(
             'rate',
             1.0,
-            'Speed of playing; 2 plays twice as fast, event times stay as recorded.',
+            'Speed of playing; 2 plays twice as fast, event times stay as recorded; below 1 '
+            'preprocessing needs idle_ms 0.',
             'x',
             0.01,
             100.0,

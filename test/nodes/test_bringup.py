@@ -8,6 +8,7 @@ import time
 import cv2
 import numpy as np
 import pytest
+from rcl_interfaces.srv import GetParameters
 
 from cs3d_ros.nodes import bringup, demo
 
@@ -113,6 +114,28 @@ def test_path_of_any_characters_reaches_the_node(peer, start, tmp_path):
     path = str(tmp_path / '12: "é😀" #.npz')
     start(player={'path': path})
     peer.wait_status('player', path + ' is not there', level=2)
+
+
+def test_params_file_counts_where_no_option_is_given(peer, recording, bundle, tmp_path):
+    params = tmp_path / 'mine.yaml'
+    params.write_text('/**/player:\n  ros__parameters: {rate: 5.0, loop: true, wait_for: 9}\n')
+    arguments = ['up', '--recording', recording, '--bundle', bundle, '--no-power']
+    process = run_cs3d(*arguments, '--params', str(params), '--namespace', peer.namespace)
+    try:
+        names = ['rate', 'loop', 'wait_for']
+        values = peer.call(GetParameters, 'player/get_parameters', names=names).values
+    finally:
+        process.send_signal(signal.SIGINT)
+        process.communicate(timeout=30)
+    rate, loop, wait_for = values
+    assert (rate.double_value, loop.bool_value, wait_for.integer_value) == (5.0, True, 9)
+
+
+@pytest.mark.parametrize('rate, idle', [(None, {}), (2.0, {}), (0.5, {'idle_ms': 0.0})])
+def test_slow_player_comes_with_a_chain_that_waits_for_events(rate, idle):
+    nodes = bringup.nodes_for('face.npz', None, rate=rate)
+    assert nodes['preprocessing'] == idle
+    assert nodes['player'].get('rate') == rate
 
 
 def test_foreign_profile_is_left_alone(monkeypatch):
