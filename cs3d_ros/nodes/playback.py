@@ -3,9 +3,10 @@
 import collections
 import threading
 import time
-from typing import Iterable, Iterator, Tuple
+from typing import Callable, Iterable, Iterator, Optional, Tuple
 
 from cs3d_ros.events import EventBatch
+from cs3d_ros.events.periods import LONGEST_GAP_NS
 from cs3d_ros.simulator import open_source
 
 MAX_EVENTS = 20_000  # per message: 320 kB, below the 512 KiB that Fast DDS passes by default
@@ -121,11 +122,15 @@ class Pace:
     Steady time of sensor times; the first one is due at once, a change of rate holds on.
 
     What is late is caught up with at twice the pace: a best-effort subscriber would lose a burst.
+    What lies further ahead than LONGEST_GAP_NS is due after that: all stages take it for a clock
+    that leapt.
 
     Parameters
     ----------
     stop : threading.Event
         Ends every wait.
+    on_leap : callable, optional
+        Called with the first gap that is cut short, s, before it is waited for.
 
     Attributes
     ----------
@@ -133,15 +138,15 @@ class Pace:
         How much too late the last one was.
     """
 
-    def __init__(self, stop: threading.Event):
-        self._stop = stop
+    def __init__(self, stop: threading.Event, on_leap: Optional[Callable[[float], None]] = None):
+        self._stop, self._on_leap = stop, on_leap
         self._last = None  # sensor time, when it was due, and when it came
         self._stand = 0.0, 0.0, 0.0, 1.0  # position, when it was due, gap to the next, rate
         self.late_s = 0.0
 
     @property
     def position_s(self) -> float:
-        """Sensor time since the first; goes on while the next one is waited for."""
+        """Sensor time played since the first; goes on while the next one is waited for."""
         position_s, due_s, gap_s, rate = self._stand
         return position_s + min(gap_s, max(0.0, time.monotonic() - due_s) * rate)
 
@@ -152,7 +157,11 @@ class Pace:
             self._last = (sensor_ns, now_s, now_s)
             return
         last_ns, last_due_s, last_s = self._last
-        gap_s = (sensor_ns - last_ns) * 1e-9
+        gap_ns = sensor_ns - last_ns
+        if gap_ns > LONGEST_GAP_NS and self._on_leap:
+            self._on_leap(gap_ns * 1e-9)
+            self._on_leap = None
+        gap_s = min(gap_ns, LONGEST_GAP_NS) * 1e-9
         due_s = last_due_s + gap_s / rate
         earliest_s = max(due_s, last_s + 0.5 * gap_s / rate)
         position_s = self._stand[0]

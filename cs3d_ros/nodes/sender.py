@@ -74,7 +74,7 @@ class EventSender(ManagedNode):
         if self._publisher is None:
             self._advertise()
         self.stop.clear()
-        self.pace = playback.Pace(self.stop)
+        self.pace = playback.Pace(self.stop, self._tell_of_leap)
         self.counts = {'messages': 0, 'events': 0, 'progress': 0.0, 'late_ms': 0.0}
         self._has_failed = False
         self._thread = threading.Thread(target=self._run, name=self._kind, daemon=True)
@@ -120,6 +120,12 @@ class EventSender(ManagedNode):
             self.stop.wait(0.02)
         if needed:
             self.stop.wait(SETTLE_S)
+
+    def _tell_of_leap(self, gap_s: float) -> None:
+        self.get_logger().warn(
+            '{}: nothing for {:.4g} s, as if its clock were set: {:.0f} s of it are played, and '
+            'of each such gap'.format(self.source, gap_s, playback.LONGEST_GAP_NS * 1e-9)
+        )
 
     def _send_all(self) -> None:
         bin_ns = int(self.settings['message_ms'] * 1e6)

@@ -60,6 +60,17 @@ def test_position_goes_on_while_the_next_event_is_waited_for():
     assert max(seen) <= pace.position_s == pytest.approx(0.4)
 
 
+def test_clock_that_leaps_ahead_is_waited_for_ten_seconds_and_told_once():
+    leaps_s = []
+    pace = Pace(threading.Event(), leaps_s.append)
+    begin_s = time.monotonic()
+    for sensor_ns in (0, 3600 * 10**9, 7300 * 10**9):
+        pace.wait_until(sensor_ns, 1000.0)
+    assert time.monotonic() - begin_s < 1.0
+    assert leaps_s == [3600.0]
+    assert pace.position_s == pytest.approx(20.0)
+
+
 def test_rounds_of_a_loop_follow_each_other_without_a_gap(tmp_path):
     path = str(tmp_path / 'short.npz')
     events = moving_events(5, 6)

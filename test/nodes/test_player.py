@@ -128,6 +128,15 @@ def test_loop_goes_on_in_time(peer, start, tmp_path):
     assert np.array_equal(np.diff(rounds[2].t), np.diff(events.t))
 
 
+def test_clock_that_leaps_ahead_in_a_recording_is_told(peer, start, tmp_path, capfd):
+    path, events = str(tmp_path / 'leap.npz'), moving_events(5, 3)
+    later = EventBatch(events.x, events.y, events.t + 3600 * 10**9, events.p, *SENSOR)
+    write_recording(path, [events, later], *SENSOR)
+    start(player={'path': path, 'rate': 100.0, 'wait_for': 0})
+    peer.wait_status('player', 'at the end', events=2 * len(events))
+    assert 'leap.npz: nothing for 3600 s, as if its clock were set: 10 s' in capfd.readouterr().err
+
+
 def test_video_is_played_as_a_camera_would_see_it(peer, start, shared_data):
     path = str(shared_data / 'videos' / 'neutral_to_smile.mp4')
     ear = Ear(peer)
