@@ -11,6 +11,7 @@ from cs3d_ros.simulator import open_source
 
 MAX_EVENTS = 20_000  # per message: 320 kB, below the 512 KiB that Fast DDS passes by default
 AHEAD_EVENTS = 2_000_000  # that wait to be sent, 26 MB: two seconds of a lively scene
+AHEAD_BATCHES = 1000  # that wait, where events are few: ten seconds by default, below 1 MB
 
 
 def played(path: str, bin_ns: int, loop: bool) -> Iterator[Tuple[EventBatch, float]]:
@@ -49,7 +50,8 @@ class ReadAhead:
     """
     The pairs of `played`, fetched by a thread while earlier ones are sent; ``with`` ends it.
 
-    Files are read in gulps, and a loop opens them again: without this, what is due would wait.
+    Files are read in gulps, and a loop opens them again: without this, what is due would wait. No
+    more than AHEAD_BATCHES wait.
 
     Parameters
     ----------
@@ -90,11 +92,14 @@ class ReadAhead:
         if self._error is not None:
             raise self._error
 
+    def _has_room(self) -> bool:
+        return self._events < self._most and len(self._waiting) < AHEAD_BATCHES
+
     def _read(self) -> None:
         try:
             for pair in self._pairs:
                 with self._change:
-                    self._change.wait_for(lambda: self._is_closed or self._events < self._most)
+                    self._change.wait_for(lambda: self._is_closed or self._has_room())
                     if self._is_closed:
                         return
                     self._waiting.append(pair)

@@ -9,7 +9,7 @@ import pytest
 from moving import SENSOR, moving_events
 
 from cs3d_ros.events import EventBatch, RecordingError, concatenate, write_recording
-from cs3d_ros.nodes.playback import MAX_EVENTS, Pace, ReadAhead, played, split
+from cs3d_ros.nodes.playback import AHEAD_BATCHES, MAX_EVENTS, Pace, ReadAhead, played, split
 
 BIN_NS = 10_000_000
 
@@ -104,6 +104,20 @@ def test_reading_ahead_is_bounded():
         for _ in itertools.islice(reader, 20):
             assert len(taken) <= 20 + 7 + 1
     assert len(taken) <= 20 + 7 + 1
+
+
+def test_reading_ahead_of_few_events_is_bounded():
+    too_many = threading.Event()
+
+    def read():
+        for count, batch in enumerate(itertools.cycle(bins(1))):
+            if count > AHEAD_BATCHES + 1:  # one is out, and one stands at the door
+                too_many.set()
+            yield batch, 0.0
+
+    with ReadAhead(read()) as reader:
+        next(iter(reader))
+        assert not too_many.wait(0.5)
 
 
 def test_damage_is_told_where_it_lies():
