@@ -137,7 +137,7 @@ class Logger:
     def __init__(self):
         self.lines = []
 
-    def info(self, text):
+    def info(self, text, throttle_duration_sec=0.0):
         """Keep a line."""
         self.lines.append(text)
 

@@ -16,6 +16,7 @@ from cs3d_ros.nodes import messages, topics
 from cs3d_ros.nodes.event_stream import EventStream
 
 LOOK_S = 0.1  # between two looks at the graph, which take some 30 us each
+SAY_S = 1.0  # between two times that notices are said, each of them once then
 
 
 def installed_types(names: Iterable[str] = tuple(DECODERS)) -> List[str]:
@@ -124,6 +125,7 @@ class EventInput:
         self._loss = messages.LossCount()
         self._ids = set()  # of the publishers that were there last
         self._heard = 0  # messages until the last look
+        self._said_s = -SAY_S  # when notices were said last
         # Not on the node's clock, as simulated time may stand still.
         self._timer = node.create_timer(
             LOOK_S, self._look, clock=Clock(clock_type=ClockType.STEADY_TIME)
@@ -148,18 +150,27 @@ class EventInput:
                 failure = self._subscribe(wanted)
         elif is_another and present:
             self._begin(present)
-        complaint = failure or type_complaint(
-            self.topic, self.stream.type_name, offered, self._usable
+        self._complain(
+            failure or type_complaint(self.topic, self.stream.type_name, offered, self._usable)
         )
+        self._say_notices()
+
+    def _complain(self, complaint: str) -> None:
         if not complaint and not self._now_ns():
-            complaint = (
-                '{} waits for ROS time: publish /clock, or set use_sim_time to false'.format(
-                    self.topic
-                )
-            )
+            cure = 'publish /clock, or set use_sim_time to false'
+            complaint = '{} waits for ROS time: {}'.format(self.topic, cure)
         if complaint and complaint != self.complaint:
             self._node.get_logger().warn(complaint)
         self.complaint = complaint
+
+    def _say_notices(self) -> None:
+        # Not as they come: two cameras on one topic change everything with every message.
+        now_s = time.monotonic()
+        if now_s < self._said_s + SAY_S:
+            return
+        for notice in self.stream.take_notices():
+            self._said_s = now_s
+            self._node.get_logger().info('{}: {}'.format(self.topic, notice))
 
     def _meet_publishers(self, ids: Set) -> bool:
         """Return whether none of those that were there is any more, and others have come."""
@@ -209,14 +220,19 @@ class EventInput:
         """Return ROS time, 0 as long as simulated time has not begun."""
         return self._node.get_clock().now().nanoseconds
 
+    def _missing(self, info) -> Optional[int]:
+        """Return how many messages were lost before this one, None where numbers do not tell."""
+        missing = self._loss.push(info)
+        if missing and self.publishers < 2:  # another one may be younger than the last look
+            self.publishers = len(self._node.get_publishers_info_by_topic(self._name))
+        return missing if self.publishers < 2 else None
+
     def _on_message(self, data: bytes, info) -> None:
         begin_s = time.monotonic()
         arrival_ns = self._now_ns()
         if not arrival_ns:
             return  # what is mapped to no time would be stamped with 1970
-        batch = self.stream.push(data, arrival_ns, self._loss.push(info))
-        for notice in self.stream.take_notices():
-            self._node.get_logger().info('{}: {}'.format(self.topic, notice))
+        batch = self.stream.push(data, arrival_ns, self._missing(info))
         if batch is not None:
             self._on_events(batch)
         self.busy_s += time.monotonic() - begin_s

@@ -59,7 +59,9 @@ class EventStream:
         """Messages that came, whole or not."""
         return self._decoded().messages
 
-    def push(self, data: bytes, arrival_ns: int, missing: int = 0) -> Optional[EventBatch]:
+    def push(
+        self, data: bytes, arrival_ns: int, missing: Optional[int] = 0
+    ) -> Optional[EventBatch]:
         """
         Return the events of a message, None without any; `clock` knows their time then.
 
@@ -68,9 +70,10 @@ class EventStream:
         data : bytes
         arrival_ns : int
             When it came, ROS time.
-        missing : int
+        missing : int, optional
             Messages that were published before it and did not come. Where the driver numbers
-            its messages too, one that is lost may show in both numbers and counts once.
+            its messages too, one that is lost may show in both numbers and counts once. None
+            where the numbers of several drivers mix, by which nothing can be counted.
         """
         before, batch = self._decoder.counts, None
         try:
@@ -78,7 +81,8 @@ class EventStream:
         except MessageError as error:
             self._fault = str(error)
         counts = self._decoder.counts
-        self._lost += max(missing, counts.lost - before.lost)
+        if missing is not None:
+            self._lost += max(missing, counts.lost - before.lost)
         if counts.clock_resets > before.clock_resets:
             self.clock.reset()
         if batch is None or not len(batch):
@@ -91,11 +95,11 @@ class EventStream:
         resets, steps, pace = clock.resets, clock.steps, clock.pace
         clock.meet(last_ns, arrival_ns)
         if is_reset or clock.resets > resets:
-            self._notices.append('the clock of the events began anew: mapped to ROS time anew')
+            self._note('the clock of the events began anew: mapped to ROS time anew')
         if clock.steps > steps:
-            self._notices.append('the clock of the events, or of the host, was set: mapped anew')
+            self._note('the clock of the events, or of the host, was set: mapped anew')
         if clock.pace != 1.0 and pace == 1.0:
-            self._notices.append(
+            self._note(
                 'a second of the events takes {:.3g} s, as if a recording were played at another '
                 'rate: stamps keep the pace of the events'.format(clock.pace)
             )
@@ -105,15 +109,19 @@ class EventStream:
 
     def _judge_header(self, last_ns: int) -> None:
         if abs(self._decoder.stamp_ns - last_ns) > STAMP_NS:
-            self._notices.append(
+            self._note(
                 'header.stamp is not of the clock of the events: their own times count, and when '
                 'they arrive'
             )
         if not self.frame_id:
-            self._notices.append(
+            self._note(
                 'header.frame_id is empty, and so it is of what is made of the events: set it in '
                 'the driver'
             )
+
+    def _note(self, notice: str) -> None:
+        if notice not in self._notices:
+            self._notices.append(notice)
 
     def counts(self) -> Dict[str, int]:
         """Return what was counted since the start, whatever the types were."""
@@ -133,7 +141,7 @@ class EventStream:
         return fault
 
     def take_notices(self) -> List[str]:
-        """Return, once, what has changed and is worth a line in the log."""
+        """Return, once, what has changed and is worth a line in the log; nothing twice."""
         notices, self._notices = self._notices, []
         return notices
 

@@ -115,7 +115,8 @@ class Preprocessing(ManagedNode):
                 self.get_logger().warn(
                     'sensor changed from {} x {} to {} x {}: began anew'.format(
                         old.width, old.height, batch.width, batch.height
-                    )
+                    ),
+                    throttle_duration_sec=1.0,  # two cameras on one topic change it all the time
                 )
             self._preprocessor = new
         return self._preprocessor

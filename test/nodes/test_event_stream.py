@@ -82,6 +82,22 @@ def test_message_missing_in_both_numbers_counts_once():
     assert stream.counts()['messages_lost'] == 6
 
 
+def test_numbers_of_several_drivers_tell_of_no_loss():
+    stream = stream_of(PACKET)
+    for seq in (4, 900, 5, 901):
+        stream.push(encode_event_packet(after(moving_events(1, 1), seq), seq=seq), NOW_NS, None)
+    assert stream.counts()['messages_lost'] == 0
+
+
+def test_what_happens_again_and_again_is_one_notice():
+    stream = stream_of(PACKET)
+    for seq in (900, 4, 900, 4):
+        stream.push(encode_event_packet(moving_events(1, 1), seq=seq), NOW_NS)
+    assert [notice for notice in stream.take_notices() if 'began anew' in notice] == [
+        'the clock of the events began anew: mapped to ROS time anew'
+    ]
+
+
 def test_counts_go_on_over_a_change_of_type():
     events = moving_events(2, 1)
     stream = stream_of(ARRAY)
