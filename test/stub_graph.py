@@ -65,7 +65,8 @@ def run_chain(recording, video, root):
     player.trigger_activate()
     wait(lambda: player.report()[1] == 'at the end', player)
     player.trigger_deactivate()
-    nodes['inference'].trigger_deactivate()  # once all that waits is answered
+    wait(nodes['inference']._work.empty, nodes['inference'])
+    nodes['inference'].trigger_deactivate()  # once the last is answered
     nodes['inference'].trigger_activate()
     told = {}
     for name, node in dict(nodes, player=player).items():

@@ -5,9 +5,10 @@ In: ``face/image`` (sensor_msgs/Image, reliable). Out, reliable, stamp of the ne
 ``emotion`` (hri_msgs/Expression), ``emotion/distribution`` (vision_msgs/Classification).
 
 The network runs in a thread of its own, on every image in order; where it cannot keep up, new
-images are dropped and counted.
+images are dropped and counted, as is what waits at the deactivation.
 """
 
+import contextlib
 import queue
 import threading
 import time
@@ -69,8 +70,16 @@ class Inference(ManagedNode):
 
     def deactivate(self) -> None:
         self.destroy_subscription(self._images)
+        self._drop_waiting()
         self._work.put(None)
         self._worker.join()
+
+    def _drop_waiting(self) -> None:
+        # Whoever ends the node waits for it, and is not to wait for answers that nobody wants.
+        with contextlib.suppress(queue.Empty):
+            while True:
+                self._work.get_nowait()
+                self._counts['dropped'] += 1
 
     def cleanup(self) -> None:
         self._recognizer = None

@@ -1,13 +1,17 @@
+import time
+
 import numpy as np
 import pytest
 from dv_ros2_msgs.msg import EventArray
 from moving import PERIOD_NS, SENSOR, START_NS, moving_events
+from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 from sensor_msgs.msg import Image
 from tiny_onnx import CLASSES, METADATA, write_tiny_bundle
 
 from cs3d_ros.events import EventBatch, encode_event_array
 from cs3d_ros.nodes import messages
+from cs3d_ros.nodes.inference import Inference
 
 ROI = [0.0, 0.0, 48.0, 48.0]
 GOOD = encode_event_array(moving_events(7, 3))
@@ -182,6 +186,29 @@ def test_backlog_is_dropped_and_counted(peer, start, bundle):
     values = peer.statuses['inference'][-1][2]
     assert int(values['images']) > int(values['dropped'])
     graph.check()
+
+
+def test_backlog_does_not_hold_up_the_end(peer, bundle, monkeypatch):
+    settings = {'bundle': bundle, 'backend': 'onnxruntime', 'queue_frames': 1000}
+    overrides = [Parameter(name, value=value) for name, value in settings.items()]
+    node = Inference(namespace=peer.namespace, parameter_overrides=overrides)
+    answered = []
+    monkeypatch.setattr(node, '_answer', lambda *work: answered.append(time.sleep(0.05)))
+    publisher = peer.node.create_publisher(Image, 'face/image', QoSProfile(depth=1000))
+    image = messages.image_message(np.zeros((112, 112), np.uint8), 0, '')
+    try:
+        with peer.spinning(node):
+            node.start()
+            peer.wait_match(publisher)
+            for _ in range(100):
+                publisher.publish(image)
+            peer.wait(lambda: node.report()[2]['images'] == 100, 'images that wait')
+            node.trigger_deactivate()
+        assert len(answered) + node.report()[2]['dropped'] == 100
+        assert len(answered) < 100
+    finally:
+        node.close()
+        node.destroy_node()
 
 
 def test_subscriber_of_other_qos_is_told_the_cure(peer, start, bundle, capfd):
