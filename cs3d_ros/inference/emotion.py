@@ -46,6 +46,20 @@ class Emotion(NamedTuple):
     probabilities: Tuple[float, ...]  # belief over the bundle's classes, in their order
 
 
+_POSITIVE = 'above 0 and finite', lambda value: 0 < value < math.inf
+_PRIOR = 'between 0 and 1', lambda value: 0 < value < 1  # what is certain never changes
+_RANGES = {
+    'rate_hz': _POSITIVE,
+    'change_prior': _PRIOR,
+    'forget_s': _POSITIVE,
+    'absent_s': _POSITIVE,
+    'dwell_s': ('0 or above and finite', lambda value: 0 <= value < math.inf),
+    'prior_neutral': _PRIOR,
+    'least_confidence': ('from 0 to below 1', lambda value: 0 <= value < 1),
+    'hold_s': _POSITIVE,
+}  # of the fields of EmotionSettings: what each must be
+
+
 class EmotionSettings(NamedTuple):
     """How estimates settle; a bundle brings those that were fitted for its network."""
 
@@ -60,18 +74,11 @@ class EmotionSettings(NamedTuple):
     name_unproven: bool = False  # name expressions, too, that were not shown to work on people
 
     def check(self):
-        """Raise ValueError if a setting is out of range."""
-        rates = (self.rate_hz, self.forget_s, self.absent_s, self.hold_s)
-        if not (
-            all(0 < value < math.inf for value in rates)
-            and 0 <= self.dwell_s < math.inf
-            and all(0 < prior < 1 for prior in (self.change_prior, self.prior_neutral))
-            and 0 <= self.least_confidence < 1
-        ):
-            raise ValueError(
-                'rate and times must be positive, the priors between 0 and 1, least_confidence '
-                'from 0 to below 1: {}'.format(self)
-            )
+        """Raise ValueError, which names the setting, if one is out of range."""
+        for name, (words, is_right) in _RANGES.items():
+            value = getattr(self, name)
+            if not is_right(value):
+                raise ValueError('{} must be {}, got {!r}'.format(name, words, value))
 
 
 class EmotionFilter:

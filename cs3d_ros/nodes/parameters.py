@@ -31,6 +31,7 @@ _BUNDLE = Parameter(
 )
 
 _BY_BUNDLE = -1.0  # stands for what the bundle says, fitted for its network
+_UNSURE = 0.999  # highest of probabilities that may not be 1
 
 
 def _settling(name: str, text: str, unit: str, highest: float) -> Parameter:
@@ -42,12 +43,12 @@ def _settling(name: str, text: str, unit: str, highest: float) -> Parameter:
 # The fields of EmotionSettings, by their names.
 _SETTLING = (
     _settling('rate_hz', 'Rate at which a sure estimate moves the belief.', 'Hz', 1000.0),
-    _settling('change_prior', 'Prior probability that a clip shows a change.', '', 1.0),
+    _settling('change_prior', 'Prior probability that a clip shows a change.', '', _UNSURE),
     _settling('forget_s', 'Time constant of forgetting while nothing changes.', 's', 1e4),
     _settling('absent_s', 'Time constant of forgetting without a face.', 's', 1e4),
     _settling('dwell_s', 'Time that an expression leads before it is named.', 's', 60.0),
-    _settling('prior_neutral', 'Probability of neutral before anything was seen.', '', 1.0),
-    _settling('least_confidence', 'Confidence below which neutral is named instead.', '', 1.0),
+    _settling('prior_neutral', 'Probability of neutral before anything was seen.', '', _UNSURE),
+    _settling('least_confidence', 'Confidence below which neutral is named instead.', '', _UNSURE),
     _settling('hold_s', 'Time after which an expression that goes on is let go.', 's', 1e4),
     Parameter(
         'name_unproven',
@@ -305,7 +306,7 @@ def settling_of(values: Dict[str, Any], settling: EmotionSettings) -> EmotionSet
     try:
         settings.check()
     except ValueError as error:
-        raise Cs3dError('parameters {}: {}'.format(', '.join(given), error)) from error
+        raise Cs3dError('parameter {}, or -1 for what the bundle says'.format(error)) from error
     return settings
 
 

@@ -130,7 +130,7 @@ def test_numbers_that_are_no_estimate_are_refused(estimate):
     ],
 )
 def test_impossible_settings_are_refused(change):
-    with pytest.raises(ValueError, match='must be positive'):
+    with pytest.raises(ValueError, match='{} must be '.format(*change)):
         make(**change)
 
 

@@ -102,6 +102,13 @@ def test_every_field_of_settling_may_be_given():
 
 
 def test_settling_out_of_range_is_refused_by_the_name_of_the_parameter():
-    values = dict(parameters.defaults('inference'), change_prior=1.0)
-    with pytest.raises(Cs3dError, match='parameters change_prior: .*between 0 and 1'):
+    values = dict(parameters.defaults('inference'), change_prior=0.0, dwell_s=0.3)
+    with pytest.raises(Cs3dError, match='^parameter change_prior must be between 0 and 1, got 0'):
         parameters.settling_of(values, EmotionSettings())
+
+
+@pytest.mark.parametrize('field', [f for f in EmotionSettings._fields if f != 'name_unproven'])
+def test_highest_value_of_settling_that_a_table_allows_can_be_had(field):
+    table = {parameter.name: parameter for parameter in parameters.TABLES['inference']}
+    values = dict(parameters.defaults('inference'), **{field: table[field].highest})
+    assert getattr(parameters.settling_of(values, EmotionSettings()), field) == values[field]
