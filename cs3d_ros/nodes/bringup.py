@@ -246,9 +246,8 @@ def nodes_for(
     if source:
         given = {'path': os.path.abspath(source), 'rate': rate, 'loop': loop}
         nodes['player'] = {name: value for name, value in given.items() if value is not None}
-        if (
-            rate is not None and rate < 1
-        ):  # silence of the host's clock is not that of the slowed sensor
+        # silence of the host's clock is not that of the slowed sensor
+        if rate is not None and rate < 1:
             nodes['preprocessing']['idle_ms'] = 0.0
     if webcam:
         is_file = camera_index(webcam) is None
