@@ -20,6 +20,7 @@ _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command; return its exit status."""
+    _open_closed_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
     own = argv[: argv.index('--')] if '--' in argv else argv  # behind it stands another's
     is_whole = '--traceback' in own
@@ -29,6 +30,13 @@ def main(argv: Optional[List[str]] = None) -> int:
         return _guarded(lambda: _run_ros(argv[0], argv[1:]), is_whole)
     args = _parser().parse_args(argv)
     return _guarded(lambda: args.action(args), is_whole)
+
+
+def _open_closed_streams() -> None:
+    """Give words somewhere to go: what is meant for a closed stream, print sends to the other."""
+    for name in ('stdout', 'stderr'):
+        if getattr(sys, name) is None:  # the shell's 2>&-
+            setattr(sys, name, open(os.devnull, 'w'))
 
 
 def _guarded(action, is_whole: bool) -> int:

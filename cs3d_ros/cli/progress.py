@@ -18,6 +18,8 @@ def progress_bar():
         TextColumn('{task.percentage:>3.0f} %'),
         TimeRemainingColumn(),
         console=Console(stderr=True),
+        # else what goes to a file or a pipe would be printed over the bar, on stderr
+        redirect_stdout=sys.stdout.isatty(),
     ) as progress:
         task = progress.add_task('', total=1.0)
         yield lambda share: progress.update(task, completed=min(share, 1.0))
