@@ -1,6 +1,7 @@
 """Files that are there whole or not at all."""
 
 import contextlib
+import io
 import os
 from typing import Optional, Type
 
@@ -12,7 +13,8 @@ def whole_file(path: Optional[str], mode: str = 'w', error: Type[Cs3dError] = Cs
     """
     Open a file to write that is there only if the block ends well; None for no path.
 
-    It is written aside and renamed; an OSError becomes ``error``, with the file's name.
+    It is written as :func:`written_aside` says. An OSError of the file becomes ``error``, with its
+    name; those of what else the block does remain.
 
     Examples
     --------
@@ -22,13 +24,65 @@ def whole_file(path: Optional[str], mode: str = 'w', error: Type[Cs3dError] = Cs
     if path is None:
         yield None
         return
-    aside = '{}.{}.part'.format(path, os.getpid())
+    with written_aside(path, error) as aside:
+        raw = _Blamed(aside, path, error)
+        with io.BufferedWriter(raw) as binary:
+            if 'b' in mode:
+                yield binary
+                return
+            with io.TextIOWrapper(binary) as text:
+                yield text
+
+
+@contextlib.contextmanager
+def written_aside(path: str, error: Type[Cs3dError] = Cs3dError):
+    """
+    Yield where to write what becomes ``path`` if the block ends well, and stays what it was else.
+
+    A link stays, and what it leads to is written. What is no file, such as a pipe or a device, is
+    written directly.
+
+    Raises
+    ------
+    Cs3dError
+        As ``error``, if it cannot be renamed.
+    """
+    if os.path.exists(path) and not os.path.isfile(path):
+        yield path
+        return
+    target = os.path.realpath(path)
+    aside = '{}.{}.part'.format(target, os.getpid())
     try:
-        with open(aside, mode) as file:
-            yield file
-        os.replace(aside, path)
-    except OSError as reason:
-        raise error('{} cannot be written: {}'.format(path, reason)) from reason
+        yield aside
+        with _blamed(path, error):
+            if os.path.exists(aside):
+                os.replace(aside, target)
     finally:
         if os.path.exists(aside):
             os.remove(aside)
+
+
+@contextlib.contextmanager
+def _blamed(path, error):
+    """Blame the path for an OSError."""
+    try:
+        yield
+    except OSError as reason:
+        raise error('{} cannot be written: {}'.format(path, reason.strerror or reason)) from reason
+
+
+class _Blamed(io.FileIO):
+    """A file to write whose own errors name it, and no other's."""
+
+    def __init__(self, aside, path, error):
+        self._blame = lambda: _blamed(path, error)
+        with self._blame():
+            super().__init__(aside, 'w')
+
+    def write(self, data):
+        with self._blame():
+            return super().write(data)
+
+    def close(self):
+        with self._blame():
+            super().close()
