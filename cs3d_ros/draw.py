@@ -1,6 +1,9 @@
 """Pictures of events, faces and emotions over time; all images are BGR, uint8."""
 
+import contextlib
 import os
+import subprocess
+import tempfile
 from typing import List, NamedTuple, Optional, Sequence, Tuple
 
 import cv2
@@ -9,7 +12,7 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch
 from cs3d_ros.face import Box
-from cs3d_ros.files import whole_file
+from cs3d_ros.files import whole_file, written_aside
 from cs3d_ros.inference import Emotion
 
 BACKGROUND = (32, 28, 26)
@@ -227,16 +230,15 @@ def _class_colours(count: int) -> List[str]:
     return ['#777777'] + [hues[i % len(hues)] for i in range(count - 1)]
 
 
-_H264 = {'quality': 6, 'macro_block_size': 2}
-_GIF = {
-    'codec': 'gif',
-    'quality': None,
-    'macro_block_size': 1,
-    'pix_fmt_out': 'pal8',
-    # a palette per picture: one for all would hold them all in memory until the end
-    'output_params': [
+_ENCODERS = {
+    # of quality that hides nothing; yuv420p is what every player takes
+    '.mp4': ['-c:v', 'libx264', '-crf', '20', '-pix_fmt', 'yuv420p', '-f', 'mp4'],
+    '.gif': [
         '-filter_complex',
+        # a palette per picture: one for all would hold them all in memory until the end
         'split[a][b];[a]palettegen=stats_mode=single[p];[b][p]paletteuse=new=1:dither=none',
+        '-f',
+        'gif',
     ],
 }
 
@@ -259,41 +261,69 @@ class VideoWriter:
 
     def __init__(self, path: str, fps: float):
         self._path = str(path)
-        suffix = os.path.splitext(self._path)[1].lower()
-        self._aside = '{}.{}.part{}'.format(self._path, os.getpid(), suffix)
-        self._options = _GIF if suffix == '.gif' else _H264
         self._fps = fps
-        self._stream = None
+        self._encoder = None
 
     def __enter__(self) -> 'VideoWriter':
+        self._stack = contextlib.ExitStack()
+        self._aside = self._stack.enter_context(written_aside(self._path, DrawError))
+        self._words = self._stack.enter_context(tempfile.TemporaryFile())
+        self._stack.push(self._finish)
         return self
+
+    def __exit__(self, *reason):
+        return self._stack.__exit__(*reason)
 
     def write(self, image: np.ndarray):
         """Append a picture (height, width, 3); the first one sets the size, both sides even."""
-        if self._stream is None:
-            try:
-                import imageio_ffmpeg
-            except ImportError as error:
-                raise DrawError(
-                    'writing video needs imageio-ffmpeg: pip install imageio-ffmpeg'
-                ) from error
-            self._stream = imageio_ffmpeg.write_frames(
-                self._aside,
-                (image.shape[1], image.shape[0]),
-                pix_fmt_in='bgr24',
-                fps=self._fps,
-                **self._options,
-            )
-            self._stream.send(None)
+        if self._encoder is None:
+            self._encoder = self._start(image.shape[1], image.shape[0])
         try:
-            self._stream.send(np.ascontiguousarray(image))
+            self._encoder.stdin.write(np.ascontiguousarray(image))
         except OSError as error:
-            raise DrawError('{} cannot be written: {}'.format(self._path, error)) from error
+            raise self._error(self._end() or error) from error
 
-    def __exit__(self, kind, *_):
-        if self._stream is not None:
-            self._stream.close()
-        if kind is None and os.path.exists(self._aside):
-            os.replace(self._aside, self._path)
-        elif os.path.exists(self._aside):
-            os.remove(self._aside)
+    def _start(self, width, height):
+        try:
+            from imageio_ffmpeg import get_ffmpeg_exe
+        except ImportError as error:
+            raise DrawError(
+                'writing video needs imageio-ffmpeg: pip install imageio-ffmpeg'
+            ) from error
+        raw = '-f rawvideo -pix_fmt bgr24 -s {}x{} -r {}'.format(width, height, float(self._fps))
+        encoder = _ENCODERS[os.path.splitext(self._path)[1].lower()]
+        return subprocess.Popen(
+            # without -xerror older ones end well though the disk was full
+            [get_ffmpeg_exe(), '-y', '-xerror', '-v', 'error', *raw.split(), '-i', '-', *encoder]
+            # a name may begin as an option or a protocol does, but no absolute path
+            + [os.path.abspath(self._aside)],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.DEVNULL,
+            stderr=self._words,
+            start_new_session=True,  # Ctrl-C is ours to answer
+        )
+
+    def _finish(self, kind, *_):
+        """End ffmpeg, at once where the pictures broke off."""
+        if self._encoder is None:
+            return
+        if kind:
+            self._encoder.kill()
+        complaint = self._end()
+        if complaint and not kind:
+            raise self._error(complaint)
+
+    def _end(self) -> str:
+        """Wait for ffmpeg; return what it complains of, nothing if all went well."""
+        with contextlib.suppress(OSError):  # it has ended already, and says why
+            self._encoder.stdin.close()
+        status = self._encoder.wait()
+        self._words.seek(0)
+        words = self._words.readline().decode(errors='replace').strip()
+        if not status:
+            return ''
+        # behind the name and address of the part of ffmpeg that complains
+        return words.split('] ')[-1] or 'ffmpeg ended with status {}'.format(status)
+
+    def _error(self, reason):
+        return DrawError('{} cannot be written: {}'.format(self._path, reason))

@@ -104,3 +104,35 @@ def test_broken_off_video_leaves_nothing_behind(tmp_path):
         video.write(np.zeros((36, 64, 3), np.uint8))
         raise RuntimeError('the source broke')
     assert list(tmp_path.iterdir()) == []
+
+
+@pytest.mark.parametrize('name', ['2024-05-01T12:30:00.mp4', '-x.mp4', '-y.gif'])
+def test_name_of_a_video_is_never_a_protocol_or_an_option(tmp_path, monkeypatch, name):
+    monkeypatch.chdir(tmp_path)
+    with VideoWriter(name, 30) as video:
+        video.write(np.zeros((36, 64, 3), np.uint8))
+    assert [path.name for path in tmp_path.iterdir()] == [name]
+
+
+@pytest.mark.parametrize('name', ['a.mp4', 'a.gif'])
+def test_video_on_a_full_disk_is_an_error(tmp_path, name):
+    (tmp_path / name).symlink_to('/dev/full')
+    with pytest.raises(DrawError, match='cannot be written: .*No space left on device$'):
+        with VideoWriter(tmp_path / name, 30) as video:
+            video.write(np.zeros((36, 64, 3), np.uint8))
+
+
+def test_video_that_ffmpeg_gives_up_leaves_the_older_one(tmp_path):
+    (tmp_path / 'a.mp4').write_text('old')
+    with pytest.raises(DrawError, match='cannot be written'):
+        with VideoWriter(tmp_path / 'a.mp4', 30) as video:
+            video.write(np.zeros((35, 63, 3), np.uint8))  # H.264 wants even sides
+    assert [path.name for path in tmp_path.iterdir()] == ['a.mp4']
+    assert (tmp_path / 'a.mp4').read_text() == 'old'
+
+
+def test_video_into_a_folder_that_is_missing_is_one_line(tmp_path, capfd):
+    with pytest.raises(DrawError, match='^[^\n]*: No such file or directory$'):
+        with VideoWriter(tmp_path / 'nowhere' / 'a.mp4', 30) as video:
+            video.write(np.zeros((36, 64, 3), np.uint8))
+    assert capfd.readouterr().err == ''

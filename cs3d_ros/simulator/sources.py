@@ -106,7 +106,8 @@ class Video(FrameSource):
         self.name = str(path)
         if not os.path.isfile(self.name):
             raise VideoError('{} is not there: is the path right?'.format(path))
-        self._capture = cv2.VideoCapture(self.name)
+        # a name with a colon, as in a time, would be taken for a protocol
+        self._capture = cv2.VideoCapture(os.path.abspath(self.name))
         is_read, frame = self._capture.read()
         if not is_read:
             raise VideoError(

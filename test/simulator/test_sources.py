@@ -57,6 +57,12 @@ def values(source):
 # Video files.
 
 
+def test_name_of_a_video_is_never_a_protocol(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    encode(tmp_path / '2024-05-01T12:30:00.mp4')
+    assert len(times(Video('2024-05-01T12:30:00.mp4'))) == 25
+
+
 @pytest.mark.parametrize('suffix', ['.mkv', '.mp4', '.avi'])
 def test_constant_rate_gives_exact_times(tmp_path, suffix):
     path = encode(tmp_path / ('a' + suffix), rate='30000/1001')
