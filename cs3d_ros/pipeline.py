@@ -163,13 +163,14 @@ class Preprocessor:
 
     def _turn(self, cut) -> List[FaceFrame]:
         """Close the periods that a cut ends, and open the one after them."""
+        frames = [self._close(end_ns) for end_ns in cut.ends_ns]
         if cut.restart:
             self._forget()
             self.counts = self.counts._replace(restarts=self.counts.restarts + 1)
         if not self._is_open and cut.start_ns is not None:
             self._is_open = True
             self._follow(cut.start_ns)
-        return [self._close(end_ns) for end_ns in cut.ends_ns]
+        return frames
 
     def _count(self, batch):
         if self._on_kept and len(batch):

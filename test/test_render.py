@@ -63,6 +63,13 @@ def test_start_and_end_leave_out_the_rest(dots, tmp_path):
         assert render(recording, path, RenderSettings(fps=10.0, start_s=0.1, end_s=0.3)) == 2
 
 
+def test_picture_may_show_longer_than_the_longest_silence(tmp_path):
+    source, path = str(tmp_path / 'in.npz'), str(tmp_path / 'out.mp4')
+    write_recording(source, [random_batch(1, 500, 80, 40, span_ns=200 * 10**9)], 80, 40)
+    with open_recording(source) as recording:
+        assert render(recording, path, RenderSettings(speed=600.0)) in (10, 11)
+
+
 @pytest.mark.parametrize('kind', ['counts', 'events', 'surface'])
 def test_picture_is_of_the_busiest_period(tmp_path, kind):
     batch = two_dots()

@@ -253,10 +253,10 @@ class HotPixelFilter(Filter):
     def _mark(self, batch, keep):
         marked = 0
         for cut in self._cutter.push(batch):
-            if cut.ends_ns:
-                self._judge()
-            elif cut.restart:
+            if cut.restart:  # what was hot stays so: a camera falls asleep within a window
                 self._counts[:] = 0
+            elif cut.ends_ns:
+                self._judge()
             marked += _filters.mark_cool(
                 batch.x, batch.y, cut.first, cut.last, self._counts, self._hot, keep
             )

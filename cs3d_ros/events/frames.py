@@ -70,13 +70,13 @@ class _Frames:
         return self._close(self._cutter.advance(t_ns))
 
     def _close(self, cut):
-        if cut.restart:
-            self._clear()
         frames = []
         for end_ns in cut.ends_ns:
             image = self._take(end_ns)
             image.flags.writeable = False
             frames.append(Frame(end_ns, image))
+        if cut.restart:
+            self._clear()
         return frames
 
 

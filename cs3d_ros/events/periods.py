@@ -16,8 +16,8 @@ def period_index(t_ns: int, period_ns: int) -> int:
 class Cut(NamedTuple):
     """Events of a batch that fall into one period, and what happens before they do."""
 
-    restart: bool  # the clock went back or leapt ahead: forget the open period
     ends_ns: range  # of the periods that close
+    restart: bool  # then the clock went back or leapt ahead: forget what is still open
     start_ns: Optional[int]  # of the one that is open now; None before the first event
     late: int  # events dropped, as their period was closed already
     first: int  # of the events in the open period: [first, last) of the batch
@@ -28,9 +28,10 @@ class PeriodCutter:
     """
     Where a stream of events crosses from one period to the next, however it is cut.
 
-    Periods are aligned to absolute sensor time, and those without events exist. A silence of more
-    than ``LONGEST_GAP_NS`` and a clock that goes back by more than ``LATE_NS`` begin anew, so no
-    batch closes more periods than fit that gap.
+    Periods are aligned to absolute sensor time, and those without events exist. More than
+    ``LONGEST_GAP_NS`` without an event after a period closes that one alone and begins anew, so no
+    batch closes more periods than fit that gap. A clock that goes back by more than ``LATE_NS``
+    begins anew, too, and the open period never ends.
 
     Examples
     --------
@@ -48,7 +49,6 @@ class PeriodCutter:
         if period_ns < 1:
             raise ValueError('a period must be positive, got {} ns'.format(period_ns))
         self._period_ns = int(period_ns)
-        self._longest_ns = max(LONGEST_GAP_NS, self._period_ns)
         self.reset()
 
     def reset(self):
@@ -61,32 +61,33 @@ class PeriodCutter:
         t = batch.t
         last = 0
         while last < len(t):
-            restart, ends_ns = self._open(int(t[last]))
+            ends_ns, restart = self._open(int(t[last]))
             first = last
             if t[first] < self.start_ns:
                 first += int(t[first:].searchsorted(self.start_ns))
             late, last = first - last, len(t)
             if t[-1] >= self.start_ns + self._period_ns:
                 last = first + int(t[first:].searchsorted(self.start_ns + self._period_ns))
-            cuts.append(Cut(restart, ends_ns, self.start_ns, late, first, last))
+            cuts.append(Cut(ends_ns, restart, self.start_ns, late, first, last))
         return cuts
 
     def advance(self, t_ns: int) -> Cut:
         """Return the periods that end by ``t_ns``, as no event before it will come."""
         if self.start_ns is None or t_ns < self.start_ns + self._period_ns:
-            return Cut(False, range(0), self.start_ns, 0, 0, 0)
-        restart, ends_ns = self._open(int(t_ns))
-        return Cut(restart, ends_ns, self.start_ns, 0, 0, 0)
+            return Cut(range(0), False, self.start_ns, 0, 0, 0)
+        ends_ns, restart = self._open(int(t_ns))
+        return Cut(ends_ns, restart, self.start_ns, 0, 0, 0)
 
     def _open(self, t_ns):
-        """Make the period of a time the open one; return (restart, ends of those closed)."""
-        start_ns = period_index(t_ns, self._period_ns) * self._period_ns
-        restart = self.start_ns is not None and not (
-            -LATE_NS <= t_ns - self.start_ns <= self._longest_ns
-        )
-        if self.start_ns is None or restart:
-            self.start_ns = start_ns
-            return restart, range(0)
-        ends_ns = range(self.start_ns + self._period_ns, start_ns + 1, self._period_ns)
-        self.start_ns = max(start_ns, self.start_ns)
-        return False, ends_ns
+        """Make the period of a time the open one; return (ends of those closed, restart)."""
+        open_ns = self.start_ns
+        self.start_ns = period_index(t_ns, self._period_ns) * self._period_ns
+        if open_ns is None:
+            return range(0), False
+        end_ns = open_ns + self._period_ns
+        if t_ns < open_ns - LATE_NS:
+            return range(0), True
+        if t_ns - end_ns > LONGEST_GAP_NS:
+            return range(end_ns, end_ns + 1), True
+        self.start_ns = max(open_ns, self.start_ns)
+        return range(end_ns, self.start_ns + 1, self._period_ns), False

@@ -28,7 +28,7 @@ def collect(frames, parts):
 def without_restarts(batch, period_ns):
     """Return the events after the last silence that begins anew, and whether there was one."""
     t, start = batch.t.tolist(), 0
-    longest_ns = max(LONGEST_GAP_NS, period_ns)
+    longest_ns = period_ns + LONGEST_GAP_NS
     for i in range(1, len(t)):
         if t[i] - t[i - 1] // period_ns * period_ns > longest_ns:
             start = i
@@ -156,15 +156,32 @@ def test_surface_fades_with_age_and_knows_polarity():
     assert np.count_nonzero(image) == 1
 
 
-def test_a_long_silence_closes_no_period():
-    cuts = PeriodCutter(10).push(at([5, 5 + LONGEST_GAP_NS + 10]))
-    assert [(cut.restart, len(cut.ends_ns)) for cut in cuts] == [(False, 0), (True, 0)]
+def test_a_long_silence_closes_the_open_period_alone():
+    cuts = PeriodCutter(10).push(at([5, 11 + LONGEST_GAP_NS]))
+    assert [(list(cut.ends_ns), cut.restart) for cut in cuts] == [([], False), ([10], True)]
+
+
+@pytest.mark.parametrize('period_ns', [1_000_000_000, LONGEST_GAP_NS, 2 * LONGEST_GAP_NS])
+def test_a_steady_stream_never_begins_anew(period_ns):
+    cuts = PeriodCutter(period_ns).push(at(np.arange(100) * 1_000_000_000 + 7))
+    assert not any(cut.restart for cut in cuts)
+    assert sum(len(cut.ends_ns) for cut in cuts) == 99_000_000_007 // period_ns
+
+
+@given(streams(GAP_NS), PERIODS)
+def test_no_silence_costs_an_event(stream, period_ns):
+    batch, parts = stream
+    frames = CountFrames(batch.width, batch.height, period_ns)
+    got = [image for _, image in collect(frames, parts)]
+    last_ns = int(batch.t[-1]) if len(batch) else 0
+    got += [frame.image for frame in frames.advance(last_ns + period_ns)]
+    assert sum(int(image.sum()) for image in got) == len(batch)
 
 
 def test_late_events_are_told_and_left_out():
     cutter = PeriodCutter(10)
     cutter.push(at(25))
-    assert cutter.push(at([15, 19, 21])) == [(False, range(0), 20, 2, 2, 3)]
+    assert cutter.push(at([15, 19, 21])) == [(range(0), False, 20, 2, 2, 3)]
 
 
 def test_much_too_late_means_a_new_clock():
