@@ -62,6 +62,13 @@ def written_aside(path: str, error: Type[Cs3dError] = Cs3dError):
             os.remove(aside)
 
 
+def check_apart(source: str, *targets: Optional[str]) -> None:
+    """Raise Cs3dError if the file that is read is one of those to write; None is none."""
+    for target in filter(None, targets):
+        if os.path.realpath(target) == os.path.realpath(source):
+            raise Cs3dError('{} is what is read: write to another file'.format(target))
+
+
 @contextlib.contextmanager
 def _blamed(path, error):
     """Blame the path for an OSError."""

@@ -366,6 +366,27 @@ def test_convert_takes_a_part(recording, tmp_path):
         assert concatenate(part.batches()) == expected
 
 
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['convert', '{}', '{}', '--end', '0.5'],
+        ['render', '{}', '-o', '{}'],
+        ['run', '{}', '--jsonl', '{}'],
+        ['run', '{}', '-o', '{}'],
+    ],
+)
+def test_what_is_read_is_never_written_over(recording, tmp_path, capsys, words):
+    with open(recording, 'rb') as file:
+        before = file.read()
+    link = tmp_path / 'link.npz'
+    link.symlink_to(recording)
+    words = ' '.join(words).format(recording, link).split()
+    assert main(words) == 1
+    assert 'link.npz is what is read: write to another file' in capsys.readouterr().err
+    with open(recording, 'rb') as file:
+        assert file.read() == before
+
+
 def test_convert_of_an_empty_part_writes_nothing(recording, tmp_path, capsys):
     target = tmp_path / 'part.npz'
     assert main(['convert', recording, str(target), '--start', '50']) == 1

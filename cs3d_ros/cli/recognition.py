@@ -10,7 +10,7 @@ from cs3d_ros.cli.recordings import losses
 from cs3d_ros.draw import TimelineRow, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings
 from cs3d_ros.face import Box
-from cs3d_ros.files import whole_file
+from cs3d_ros.files import check_apart, whole_file
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.pipeline import recognize
 from cs3d_ros.simulator import open_source
@@ -68,6 +68,7 @@ def add(commands) -> None:
 def _run(args):
     if args.roi and not (args.roi[2] > 0 and args.roi[3] > 0):
         raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
+    check_apart(args.recording, args.jsonl, args.output)
     cleaning = _cleaning(args)
     engine = open_engine(
         args.bundle,

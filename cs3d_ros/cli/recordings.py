@@ -6,6 +6,7 @@ from cs3d_ros import Cs3dError
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.events import write_recording
 from cs3d_ros.events.recordings import READABLE, WRITABLE
+from cs3d_ros.files import check_apart
 from cs3d_ros.render import KINDS, RenderSettings, render
 from cs3d_ros.simulator import open_source
 
@@ -117,6 +118,7 @@ def losses(recording) -> str:
 def _convert(args):
     if args.start < 0 or (args.end is not None and args.end <= args.start):
         raise Cs3dError('--start must be 0 s or later, and --end after it')
+    check_apart(args.input, args.output)
     with open_source(args.input) as recording, progress_bar() as progress:
         start_ns, end_ns = (
             None if not at_s else recording.start_ns + round(at_s * NS_PER_S)
@@ -136,6 +138,7 @@ def _convert(args):
 
 
 def _render(args):
+    check_apart(args.recording, args.output)
     settings = RenderSettings(args.kind, args.fps, args.speed, args.start, args.end)
     with open_source(args.recording) as recording, progress_bar() as progress:
         count = render(recording, args.output, settings, progress)
