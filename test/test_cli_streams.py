@@ -61,5 +61,27 @@ def test_closed_streams_take_nothing_from_the_work(recording, tmp_path, closed):
     assert ('2000 events' in out) == (closed == '2>&-')
 
 
+@pytest.mark.parametrize('words', [['info', '{}'], ['convert', '{}', '{}.npz'], ['--help']])
+@pytest.mark.parametrize(
+    'shell, status, error',
+    [
+        # the reader has left before anything is printed
+        ('exec 3> >(true); wait $!; "$@" >&3', 0, ''),
+        ('"$@" > /dev/full', 1, 'cs3d: [Errno 28] No space left on device\n'),
+    ],
+)
+def test_output_that_nobody_takes_makes_no_noise(recording, words, shell, status, error):
+    words = [word.format(recording) for word in words]
+    assert outcome(*words, shell=shell) == (status, '', error)
+
+
+def test_reader_that_left_does_not_cost_the_file(recording, tmp_path):
+    lines = tmp_path / 'out.jsonl'
+    words = ['run', recording, '--jsonl', lines]
+    status, out, err = outcome(*words, shell='set -o pipefail; "$@" | true')
+    assert (status, out, err.count('\n')) == (0, '', 1)
+    assert lines.read_text().count('\n') > 0
+
+
 def test_errors_do_not_end_in_the_output_where_there_is_nowhere_to_tell_them():
     assert outcome('info', 'nowhere.npz', shell='"$@" 2>&-') == (1, '', '')

@@ -7,12 +7,12 @@ A module has ``add``, which adds parsers whose ``action`` is what they do.
 import argparse
 import importlib
 import importlib.util
-import os
 import sys
 from typing import List, Optional
 
 from cs3d_ros import Cs3dError, __version__
 from cs3d_ros.cli import bench, engines, power, recognition, recordings, simulation
+from cs3d_ros.cli.streams import open_closed_streams, settle_output
 from cs3d_ros.events.recordings import READABLE
 
 _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
@@ -20,50 +20,49 @@ _ROS_COMMANDS = {'up': 'cs3d_ros.nodes.bringup', 'demo': 'cs3d_ros.nodes.demo'}
 
 def main(argv: Optional[List[str]] = None) -> int:
     """Run the command; return its exit status."""
-    _open_closed_streams()
+    open_closed_streams()
     argv = sys.argv[1:] if argv is None else list(argv)
     own = argv[: argv.index('--')] if '--' in argv else argv  # behind it stands another's
     is_whole = '--traceback' in own
     argv = [word for word in own if word != '--traceback'] + argv[len(own) :]
-    # ROS is imported for these alone, and their options are theirs
-    if argv and argv[0] in _ROS_COMMANDS:
-        return _guarded(lambda: _run_ros(argv[0], argv[1:]), is_whole)
-    args = _parser().parse_args(argv)
-    return _guarded(lambda: args.action(args), is_whole)
-
-
-def _open_closed_streams() -> None:
-    """Give words somewhere to go: what is meant for a closed stream, print sends to the other."""
-    for name in ('stdout', 'stderr'):
-        if getattr(sys, name) is None:  # the shell's 2>&-
-            setattr(sys, name, open(os.devnull, 'w'))
-
-
-def _guarded(action, is_whole: bool) -> int:
-    """Run an action; say in one line, or in whole, what goes wrong."""
     try:
-        return action() or 0
-    except Cs3dError as error:
-        if is_whole:
-            raise
-        print('cs3d: {}'.format(error), file=sys.stderr)
-        return 1
+        return _run(argv)
     except KeyboardInterrupt:
         return 130
-    except BrokenPipeError:
-        # the reader has left; without this the interpreter would complain while it closes
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+    except BrokenPipeError:  # the reader has left
         return 0
     except Exception as error:  # the edge of the program
         if is_whole:
             raise
-        print(
-            'cs3d: unexpected {}: {} (--traceback shows where: please report it)'.format(
-                type(error).__name__, error
-            ),
-            file=sys.stderr,
-        )
+        print('cs3d: ' + _told(error), file=sys.stderr)
         return 1
+    finally:
+        settle_output()
+
+
+def _run(argv: List[str]) -> int:
+    """Do what is asked for, and have its output go out while errors of that can be told."""
+    try:
+        # ROS is imported for these alone, and their options are theirs
+        if argv and argv[0] in _ROS_COMMANDS:
+            status = _run_ros(argv[0], argv[1:])
+        else:
+            args = _parser().parse_args(argv)
+            status = args.action(args)
+    except SystemExit:  # of the parser, which may have printed its help
+        sys.stdout.flush()
+        raise
+    sys.stdout.flush()
+    return status or 0
+
+
+def _told(error: Exception) -> str:
+    """Return what goes wrong in one line."""
+    if isinstance(error, (Cs3dError, OSError)):
+        return str(error)
+    return 'unexpected {}: {} (--traceback shows where: please report it)'.format(
+        type(error).__name__, error
+    )
 
 
 def _run_ros(command: str, argv: List[str]) -> int:

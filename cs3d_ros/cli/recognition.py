@@ -7,6 +7,7 @@ from cs3d_ros import Cs3dError
 from cs3d_ros.cli.engines import add_engine_options, tell
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.cli.recordings import losses
+from cs3d_ros.cli.streams import settle_output
 from cs3d_ros.draw import TimelineRow, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings
 from cs3d_ros.face import Box
@@ -106,7 +107,7 @@ def _run(args):
                 jsonl.write(json.dumps(_estimate(t_s, frame, emotion, classes)) + '\n')
             state = emotion.expression, frame.track is not None
             if last_print is None or state != last_print[0] or t_s >= last_print[1]:
-                print(_line(t_s, frame, emotion), flush=True)
+                _print(_line(t_s, frame, emotion), args.jsonl or args.output)
                 last_print = state, t_s + PRINT_EVERY_S
     if cleaning != CleaningSettings():
         print('cleaning dropped {:,} of {:,} events'.format(cleaned, events))
@@ -141,6 +142,15 @@ def _estimate(t_s, frame, emotion, classes):
         },
         'face': [round(float(side), 2) for side in frame.track.box] if frame.track else None,
     }
+
+
+def _print(line, has_files):
+    try:
+        print(line, flush=True)
+    except BrokenPipeError:  # the reader has left, but may want the files
+        if not has_files:
+            raise
+        settle_output()
 
 
 def _line(t_s, frame, emotion):
