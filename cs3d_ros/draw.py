@@ -194,7 +194,7 @@ def draw_timeline(
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={'height_ratios': [4, 1]})
     colours = dict(zip(classes, _class_colours(len(classes))))
     for i, name in enumerate(classes):
-        top.plot(times, belief[:, i], label=name, color=colours[name], linewidth=2)
+        top.plot(times, belief[:, i], label=_plain(name), color=colours[name], linewidth=2)
     absent = np.array([not row.has_face for row in rows])
     top.fill_between(times, 0, 1.12, where=absent, color='0.85', step='mid', linewidth=0)
     for start, end, name in truth:
@@ -205,10 +205,10 @@ def draw_timeline(
             linewidth=8,
             solid_capstyle='butt',
         )
-        top.text((start + end) / 2, 1.06, name, ha='center', va='center', fontsize=8)
+        top.text((start + end) / 2, 1.06, _plain(name), ha='center', va='center', fontsize=8)
     top.set_ylim(0, 1.12)
     top.set_ylabel('probability')
-    top.set_title(title)
+    top.set_title(_plain(title))
     top.legend(
         loc='center left',
         bbox_to_anchor=(1.0, 0.5),
@@ -222,6 +222,11 @@ def draw_timeline(
     bottom.set_xlim(times[0], times[-1] if times[-1] > times[0] else times[0] + 1)
     with whole_file(path, 'wb', DrawError) as file:
         figure.savefig(file, dpi=110, bbox_inches='tight', format='png')
+
+
+def _plain(text: str) -> str:
+    """Return text that matplotlib takes for no formula, without what no font can show."""
+    return text.encode(errors='replace').decode().replace('$', r'\$')
 
 
 def _class_colours(count: int) -> List[str]:

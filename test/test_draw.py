@@ -71,6 +71,14 @@ def test_timeline_shows_truth_and_belief(tmp_path):
     assert cv2.imread(str(tmp_path / 'a.png')).std() > 10
 
 
+@pytest.mark.parametrize('name', ['a$b_$.npz', '$^$', '\udcff.npz'])
+def test_timeline_takes_any_name(tmp_path, name):
+    classes = (name,) + EXPRESSIONS[1:]
+    rows = [TimelineRow(i / 10, HAPPY, True, 1e5) for i in range(3)]
+    draw_timeline(tmp_path / 'a.png', rows, classes, [(0.0, 0.1, name)], name)
+    assert (tmp_path / 'a.png').exists()
+
+
 def test_timeline_of_nothing_is_an_error(tmp_path):
     with pytest.raises(DrawError, match='no estimate'):
         draw_timeline(tmp_path / 'a.png', [], EXPRESSIONS)
