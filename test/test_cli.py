@@ -146,10 +146,9 @@ def test_run_tells_what_a_damaged_recording_lost(recording, tmp_path, capsys):
     'option',
     [
         ['--background-activity', '-1'],
-        ['--background-activity', 'inf'],
-        ['--background-activity', 'nan'],
+        ['--background-activity', '1e9'],
         ['--flicker', '0.5'],
-        ['--flicker', 'nan'],
+        ['--flicker', '1001'],
     ],
 )
 def test_run_refuses_impossible_cleaning(recording, capsys, option):
@@ -157,6 +156,37 @@ def test_run_refuses_impossible_cleaning(recording, capsys, option):
     said = capsys.readouterr()
     assert (said.out, said.err.count('\n')) == ('', 1)
     assert 'cleaning cannot be set so' in said.err
+
+
+@pytest.mark.parametrize('word', ['nan', 'inf', '1e12'])
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['render', '{}', '-o', 'a.gif', '--fps'],
+        ['render', '{}', '-o', 'a.gif', '--speed'],
+        ['render', '{}', '-o', 'a.gif', '--start'],
+        ['render', '{}', '-o', 'a.gif', '--end'],
+        ['convert', '{}', 'a.npz', '--start'],
+        ['convert', '{}', 'a.npz', '--end'],
+        ['run', '{}', '--background-activity'],
+        ['run', '{}', '--flicker'],
+        ['run', '{}', '--roi', '0', '0', '9'],
+        ['simulate', '{}', '-o', 'a.npz', '--fps'],
+        ['simulate', '{}', '-o', 'a.npz', '--on-threshold'],
+    ],
+)
+def test_what_is_no_number_is_refused(recording, words, word, capsys):
+    with pytest.raises(SystemExit):
+        main([each.format(recording) for each in words] + [word])
+    assert 'a number from -1e+09 to 1e+09 is expected, got ' + word in capsys.readouterr().err
+
+
+@pytest.mark.parametrize(
+    'words', [['--fps', '1e-9', '--speed', '1e9'], ['--start', '1e9'], ['--fps', '1e9']]
+)
+def test_numbers_of_any_size_are_no_crash(recording, tmp_path, words, capsys):
+    main(['render', recording, '-o', str(tmp_path / 'a.png')] + words)
+    assert 'unexpected' not in capsys.readouterr().err
 
 
 def test_run_names_what_is_unproven_on_people_only_if_asked_to(capsys):

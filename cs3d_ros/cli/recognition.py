@@ -5,6 +5,7 @@ import os
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.cli.engines import add_engine_options, tell
+from cs3d_ros.cli.options import number
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.cli.recordings import losses
 from cs3d_ros.cli.streams import settle_output
@@ -34,7 +35,7 @@ def add(commands) -> None:
     )
     run.add_argument(
         '--roi',
-        type=float,
+        type=number,
         nargs=4,
         metavar=('X', 'Y', 'WIDTH', 'HEIGHT'),
         help='box of the face in sensor pixels, instead of looking for it',
@@ -48,7 +49,7 @@ def add(commands) -> None:
     cleaning = run.add_argument_group('cleaning', 'events to leave out; none by default')
     cleaning.add_argument(
         '--background-activity',
-        type=float,
+        type=number,
         default=0.0,
         metavar='MS',
         help='those that no neighbouring pixel preceded within this time: noise',
@@ -58,7 +59,7 @@ def add(commands) -> None:
     )
     cleaning.add_argument(
         '--flicker',
-        type=float,
+        type=number,
         default=0.0,
         metavar='HZ',
         help='those of lamps of this rate, which is twice the mains: 100 or 120',

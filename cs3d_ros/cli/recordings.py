@@ -3,6 +3,7 @@
 import json
 
 from cs3d_ros import Cs3dError
+from cs3d_ros.cli.options import number
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.events import write_recording
 from cs3d_ros.events.recordings import READABLE, WRITABLE
@@ -29,8 +30,8 @@ def add(commands) -> None:
     )
     convert.add_argument('input', help='event recording, or a video to make events of')
     convert.add_argument('output', help='{}, or a new folder for a bag of ROS 2'.format(WRITABLE))
-    convert.add_argument('--start', type=float, default=0.0, metavar='S', help='where to begin')
-    convert.add_argument('--end', type=float, metavar='S', help='where to end')
+    convert.add_argument('--start', type=number, default=0.0, metavar='S', help='where to begin')
+    convert.add_argument('--end', type=number, metavar='S', help='where to end')
     convert.set_defaults(action=_convert)
 
     _add_render(commands)
@@ -63,7 +64,7 @@ def _add_render(commands):
         default = getattr(defaults, name if name in defaults._fields else name + '_s')
         shown = '' if default is None else ' (default: %(default)s)'
         parser.add_argument(
-            '--' + name, type=float, default=default, metavar=unit, help=text + shown
+            '--' + name, type=number, default=default, metavar=unit, help=text + shown
         )
     parser.set_defaults(action=_render)
 

@@ -5,6 +5,7 @@ import contextlib
 import signal
 
 from cs3d_ros import Cs3dError
+from cs3d_ros.cli.options import number
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.events import write_recording
 from cs3d_ros.events.recordings import WRITABLE
@@ -45,7 +46,7 @@ def add(commands) -> None:
         metavar='WIDTHxHEIGHT',
         help="of the sensor, to which frames are scaled; the video's own by default",
     )
-    parser.add_argument('--fps', type=float, metavar='HZ', help='rate of a folder of images')
+    parser.add_argument('--fps', type=number, metavar='HZ', help='rate of a folder of images')
     parser.add_argument(
         '--upsample',
         type=_factor,
@@ -71,7 +72,7 @@ def _add_setting(group, name, unit, text):
         group.add_argument(option, action='store_const', const=True, help=text)
     else:
         metavar = unit.upper() or 'X'
-        group.add_argument(option, type=float, metavar=metavar, help=text)
+        group.add_argument(option, type=number, metavar=metavar, help=text)
 
 
 def _size(text: str):

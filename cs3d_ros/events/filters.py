@@ -16,6 +16,7 @@ from cs3d_ros.events.batch import EventBatch, check_sensor, check_size, empty_co
 from cs3d_ros.events.periods import PeriodCutter
 
 LONGEST_REACH_NS = 2_000_000_000  # of a map of times, whose cells are 32 bits
+FASTEST_LIGHT_HZ = 1000  # lamps flicker at twice the mains; pixels hardly follow beyond
 NS_PER_S = 1_000_000_000
 
 
@@ -305,11 +306,14 @@ class FlickerFilter(Filter):
 
     def __init__(self, width: int, height: int, settings: FlickerSettings = FlickerSettings()):
         slow, fast = sorted(settings.lights_hz)
-        if not (slow >= 1 and 0 < settings.tolerance < 0.5 and 0 < settings.cycles < 128):
+        if not (
+            1 <= slow <= fast <= FASTEST_LIGHT_HZ
+            and 0 < settings.tolerance < 0.5
+            and 0 < settings.cycles < 128
+        ):
             raise ValueError(
-                'lights must be 1 Hz or more, tolerance below 0.5, cycles 1 to 127: {}'.format(
-                    settings
-                )
+                'lights must be 1 Hz or more and {} at most, tolerance below 0.5, cycles 1 to '
+                '127: {}'.format(FASTEST_LIGHT_HZ, settings)
             )
         near = 1 - settings.tolerance, 1 + settings.tolerance
         self._bands = np.array(
