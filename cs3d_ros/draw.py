@@ -12,7 +12,7 @@ import numpy as np
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import EventBatch
 from cs3d_ros.face import Box
-from cs3d_ros.files import whole_file, written_aside
+from cs3d_ros.files import check_writable, whole_file, written_aside
 from cs3d_ros.inference import Emotion
 
 BACKGROUND = (32, 28, 26)
@@ -181,16 +181,9 @@ def draw_timeline(
     """
     if not rows:
         raise DrawError('no estimate to draw in {}: did the recording show a face?'.format(path))
-    try:
-        from matplotlib.backends.backend_agg import FigureCanvasAgg
-        from matplotlib.figure import Figure
-    except ImportError as error:
-        raise DrawError('timelines need matplotlib: pip install matplotlib') from error
-
+    figure = _new_figure()
     times = np.array([row.t_s for row in rows])
     belief = np.array([row.emotion.probabilities for row in rows])
-    figure = Figure(figsize=(10, 5.2))
-    FigureCanvasAgg(figure)
     top, bottom = figure.subplots(2, 1, sharex=True, gridspec_kw={'height_ratios': [4, 1]})
     colours = dict(zip(classes, _class_colours(len(classes))))
     for i, name in enumerate(classes):
@@ -222,6 +215,23 @@ def draw_timeline(
     bottom.set_xlim(times[0], times[-1] if times[-1] > times[0] else times[0] + 1)
     with whole_file(path, 'wb', DrawError) as file:
         figure.savefig(file, dpi=110, bbox_inches='tight', format='png')
+
+
+def check_timeline(path: str) -> None:
+    """Raise DrawError if no timeline could be drawn there: it is better told before the work."""
+    check_writable(path, DrawError)
+    _new_figure()
+
+
+def _new_figure():
+    try:
+        from matplotlib.backends.backend_agg import FigureCanvasAgg
+        from matplotlib.figure import Figure
+    except ImportError as error:
+        raise DrawError('timelines need matplotlib: pip install matplotlib') from error
+    figure = Figure(figsize=(10, 5.2))
+    FigureCanvasAgg(figure)
+    return figure
 
 
 def _plain(text: str) -> str:

@@ -47,7 +47,7 @@ def written_aside(path: str, error: Type[Cs3dError] = Cs3dError):
     Cs3dError
         As ``error``, if it cannot be renamed.
     """
-    if os.path.exists(path) and not os.path.isfile(path):
+    if _is_no_file(path):
         yield path
         return
     target = os.path.realpath(path)
@@ -67,6 +67,24 @@ def check_apart(source: str, *targets: Optional[str]) -> None:
     for target in filter(None, targets):
         if os.path.realpath(target) == os.path.realpath(source):
             raise Cs3dError('{} is what is read: write to another file'.format(target))
+
+
+def check_writable(path: str, error: Type[Cs3dError] = Cs3dError) -> None:
+    """Raise ``error`` if a file could not be written: it is better told before the work."""
+    folder = os.path.dirname(os.path.realpath(path))
+    if os.path.isdir(path):
+        reason = 'it is a folder'
+    elif _is_no_file(path) or os.access(folder, os.W_OK):
+        return
+    elif os.path.isdir(folder):
+        reason = 'nothing may be written to ' + folder
+    else:
+        reason = 'there is no folder ' + folder
+    raise error('{} cannot be written: {}'.format(path, reason))
+
+
+def _is_no_file(path):
+    return os.path.exists(path) and not os.path.isfile(path)
 
 
 @contextlib.contextmanager

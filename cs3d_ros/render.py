@@ -9,7 +9,7 @@ import numpy as np
 
 from cs3d_ros.draw import BACKGROUND, OFF_COLOUR, ON_COLOUR, DrawError, VideoWriter
 from cs3d_ros.events import CountFrames, EventFrames, Recording, TimeSurfaces, period_index
-from cs3d_ros.files import whole_file
+from cs3d_ros.files import check_writable, whole_file
 
 KINDS = {'counts': CountFrames, 'events': EventFrames, 'surface': TimeSurfaces}
 SUFFIXES = ('.mp4', '.gif', '.png')
@@ -60,6 +60,7 @@ def render(
     if suffix not in SUFFIXES:
         raise DrawError('{} must end in one of {}'.format(path, ', '.join(SUFFIXES)))
     _check(settings)
+    check_writable(path, DrawError)
     start_ns = recording.start_ns + round(settings.start_s * NS_PER_S)
     end_ns = None
     if settings.end_s is not None:

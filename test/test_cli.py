@@ -345,9 +345,21 @@ def test_roi_without_area_is_refused(recording, capsys):
     assert '--roi needs' in capsys.readouterr().err
 
 
-def test_jsonl_that_cannot_be_written_is_named(recording, capsys):
-    assert main(['run', recording, '--jsonl', '/nowhere/out.jsonl']) == 1
-    assert 'cannot be written' in capsys.readouterr().err
+@pytest.mark.parametrize('option', ['--jsonl', '-o'])
+@pytest.mark.parametrize('target', ['/nowhere/out', '/'])
+def test_run_tells_what_cannot_be_written_before_it_begins(recording, option, target, capsys):
+    assert main(['run', recording, option, target]) == 1
+    said = capsys.readouterr()
+    assert '{} cannot be written: '.format(target) in said.err
+    assert (said.out, said.err.count('\n')) == ('', 1)
+
+
+def test_run_tells_that_it_cannot_draw_before_it_begins(recording, monkeypatch, tmp_path, capsys):
+    monkeypatch.setitem(sys.modules, 'matplotlib.figure', None)
+    assert main(['run', recording, '-o', str(tmp_path / 'a.png')]) == 1
+    said = capsys.readouterr()
+    assert (said.out, said.err.count('\n')) == ('', 1)
+    assert 'pip install matplotlib' in said.err
 
 
 def test_threshold_without_sense_is_refused(video, tmp_path, capsys):

@@ -17,6 +17,7 @@ from cs3d_ros.power import (
     measure_idle,
     measure_while,
     open_meter,
+    prepare_idle,
     read_conditions,
     store_idle,
     total_unknown,
@@ -82,6 +83,7 @@ def _power(args) -> int:
 
 
 def _keep_idle(meter, seconds: float, root: str, path: str) -> int:
+    prepare_idle(path)
     _say('measuring for {:g} s what the machine draws idle: leave it alone'.format(seconds))
     idle = measure_idle(seconds, meter, root)
     store_idle(idle, path)

@@ -9,10 +9,10 @@ from cs3d_ros.cli.options import number
 from cs3d_ros.cli.progress import progress_bar
 from cs3d_ros.cli.recordings import losses
 from cs3d_ros.cli.streams import settle_output
-from cs3d_ros.draw import TimelineRow, draw_timeline
+from cs3d_ros.draw import TimelineRow, check_timeline, draw_timeline
 from cs3d_ros.events import Cleaner, CleaningSettings
 from cs3d_ros.face import Box
-from cs3d_ros.files import check_apart, whole_file
+from cs3d_ros.files import check_apart, check_writable, whole_file
 from cs3d_ros.inference import SHIPPED_BUNDLE, open_engine
 from cs3d_ros.pipeline import recognize
 from cs3d_ros.simulator import open_source
@@ -71,6 +71,10 @@ def _run(args):
     if args.roi and not (args.roi[2] > 0 and args.roi[3] > 0):
         raise Cs3dError('--roi needs a width and a height above 0, got {}'.format(args.roi))
     check_apart(args.recording, args.jsonl, args.output)
+    if args.jsonl:
+        check_writable(args.jsonl)
+    if args.output:
+        check_timeline(args.output)
     cleaning = _cleaning(args)
     engine = open_engine(
         args.bundle,

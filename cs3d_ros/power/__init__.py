@@ -30,6 +30,7 @@ from cs3d_ros.power.idle import (
     default_path,
     load_idle,
     measure_idle,
+    prepare_idle,
     store_idle,
     total_unknown,
 )
@@ -77,6 +78,7 @@ __all__ = [
     'measure_while',
     'no_meter',
     'open_meter',
+    'prepare_idle',
     'problems_of',
     'read_conditions',
     'store_idle',

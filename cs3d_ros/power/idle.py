@@ -12,7 +12,7 @@ import os
 import time
 from typing import Dict, NamedTuple, Optional, Tuple
 
-from cs3d_ros.files import whole_file
+from cs3d_ros.files import check_writable, whole_file
 from cs3d_ros.power.conditions import Conditions, conditions_of, read_conditions
 from cs3d_ros.power.meter import SAMPLE_S, TOTAL, PowerMeter, PowerWindow, measure_while
 from cs3d_ros.power.sources import PowerError
@@ -96,14 +96,20 @@ def default_path() -> str:
     return os.path.join(os.path.expanduser(state), 'cs3d', 'idle.json')
 
 
-def store_idle(idle: Idle, path: str) -> None:
-    """Write it whole or not at all; raises PowerError where that cannot be."""
-    values = idle._asdict()
-    values['conditions'] = dict(idle.conditions._asdict())
+def prepare_idle(path: str) -> None:
+    """Make the folder for `store_idle`; raises PowerError where that could not write."""
     try:
         os.makedirs(os.path.dirname(os.path.abspath(path)), exist_ok=True)
     except OSError as error:
         raise PowerError('{} cannot be written: {}'.format(path, error)) from error
+    check_writable(path, PowerError)
+
+
+def store_idle(idle: Idle, path: str) -> None:
+    """Write it whole or not at all; raises PowerError where that cannot be."""
+    prepare_idle(path)
+    values = idle._asdict()
+    values['conditions'] = dict(idle.conditions._asdict())
     with whole_file(path, error=PowerError) as file:
         json.dump(values, file, indent=2)
         file.write('\n')

@@ -93,6 +93,14 @@ def test_idle_power_may_be_kept_elsewhere(tree, tmp_path):
     assert load_idle(path).basis == ('ina3221/POM_5V_IN',)
 
 
+def test_idle_power_that_cannot_be_kept_is_not_measured(tree, tmp_path, capsys):
+    (tmp_path / 'file').write_text('')
+    path = str(tmp_path / 'file' / 'idle.json')
+    assert main(['power', '--root', tree, '--idle', '0.1', '--idle-file', path]) == 1
+    said = capsys.readouterr().err
+    assert '{} cannot be written'.format(path) in said and 'measuring' not in said
+
+
 def test_machine_without_a_meter_does_not_run_the_command(tmp_path, capsys):
     (tmp_path / 'bare').mkdir()
     command = writer(tmp_path / 'ran')
