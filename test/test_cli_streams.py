@@ -4,6 +4,7 @@ import os
 import pathlib
 import subprocess
 import sys
+import time
 
 import pytest
 from naive import random_batch
@@ -81,6 +82,31 @@ def test_reader_that_left_does_not_cost_the_file(recording, tmp_path):
     status, out, err = outcome(*words, shell='set -o pipefail; "$@" | true')
     assert (status, out, err.count('\n')) == (0, '', 1)
     assert lines.read_text().count('\n') > 0
+
+
+@pytest.mark.parametrize(
+    'words',
+    [
+        ['render', '{}', '-o', '{}/out.mp4', '--speed', '0.001'],
+        ['run', '{}', '--jsonl', '{}/out.jsonl'],
+    ],
+)
+def test_sigterm_leaves_nothing_half_written(tmp_path, words):
+    source, folder = tmp_path / 'long.npz', tmp_path / 'out'
+    write_recording(source, [random_batch(1, 200_000, span_ns=10**12)], 346, 260)
+    folder.mkdir()
+    words = ' '.join(words).format(source, folder).split()
+    process = start(*words, shell='exec "$@"', stdout=subprocess.PIPE, stderr=subprocess.PIPE)
+    limit_s = time.monotonic() + 60
+    while not list(folder.iterdir()) and time.monotonic() < limit_s:
+        time.sleep(0.01)
+    begun = list(folder.iterdir())
+    process.terminate()
+    process.terminate()
+    _, err = process.communicate(timeout=60)
+    assert begun
+    assert (process.returncode, list(folder.iterdir())) == (143, [])
+    assert 'Traceback' not in err
 
 
 def test_errors_do_not_end_in_the_output_where_there_is_nowhere_to_tell_them():

@@ -5,8 +5,10 @@ A module has ``add``, which adds parsers whose ``action`` is what they do.
 """
 
 import argparse
+import contextlib
 import importlib
 import importlib.util
+import signal
 import sys
 from typing import List, Optional
 
@@ -48,12 +50,28 @@ def _run(argv: List[str]) -> int:
             status = _run_ros(argv[0], argv[1:])
         else:
             args = _parser().parse_args(argv)
-            status = args.action(args)
-    except SystemExit:  # of the parser, which may have printed its help
+            with _sigterm_raises():
+                status = args.action(args)
+    except SystemExit:  # of SIGTERM, or of the parser, which may have printed its help
         sys.stdout.flush()
         raise
     sys.stdout.flush()
     return status or 0
+
+
+@contextlib.contextmanager
+def _sigterm_raises():
+    """Let SIGTERM end the block as an error does, so that nothing half written remains."""
+
+    def end(number, _):
+        signal.signal(number, signal.SIG_IGN)  # timeout sends it twice
+        raise SystemExit(128 + number)
+
+    before = signal.signal(signal.SIGTERM, end)
+    try:
+        yield
+    finally:
+        signal.signal(signal.SIGTERM, before)
 
 
 def _told(error: Exception) -> str:
