@@ -155,12 +155,17 @@ def _above_idle(meter, window, root: str, path: str) -> str:
 
 def _watch(meter, seconds) -> int:
     took_s, energy_j, said = 0.0, 0.0, set()
+
+    def add(window):
+        nonlocal took_s, energy_j
+        took_s += window.seconds
+        energy_j += math.nan if window.energy_j is None else window.energy_j
+
     names = [TOTAL] + ['{}/{}'.format(s.name, rail) for s in meter.sources for rail in s.rails]
     print('  '.join(['      s'] + ['{:>10}'.format(name) for name in names]))
     try:
         for window in _windows(meter, seconds):
-            took_s += window.seconds
-            energy_j += math.nan if window.energy_j is None else window.energy_j
+            add(window)
             cells = [_cell(name, window) for name in names]
             print('  '.join(['{:7.1f}'.format(took_s)] + cells))
             sys.stdout.flush()
@@ -168,7 +173,9 @@ def _watch(meter, seconds) -> int:
                 said.add(complaint)
                 _say(complaint)
     except KeyboardInterrupt:
-        pass
+        meter.sample()
+        if meter.seconds:  # since the last line
+            add(meter.take())
     if not took_s or math.isnan(energy_j):
         _say('joules: ' + total_unknown(meter))
         return 1

@@ -104,8 +104,8 @@ class PowerSource:
         return sum(watts[rail] for rail in self.summed)
 
     def silence(self) -> Optional[str]:
-        """Return why `total` is not known now though nothing is broken, or None."""
-        return None
+        """Return why `total` is not known now though all rails that are left answer, or None."""
+        return self.problem if set(self.summed) - set(self.rails) else None
 
     def _watts(self, rail: str, now_s: float) -> Optional[float]:
         """Return the power of a rail, or None where it has nothing to say now."""

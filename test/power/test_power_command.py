@@ -5,6 +5,7 @@ import pathlib
 import signal
 import subprocess
 import sys
+import time
 
 import pytest
 from power_trees import forbid, nano_tree, rapl_zone, supply
@@ -133,6 +134,15 @@ def test_total_that_is_not_known_is_said_and_no_joules_are(tmp_path, capsys):
     assert 'BAT0 is charging' in err and ' J' not in out
 
 
+def test_total_that_lacks_a_rail_is_said_with_the_cure(tmp_path, capsys, monkeypatch):
+    for k in (0, 1):
+        rapl_zone(tmp_path, 'intel-rapl:{}'.format(k), 'package-{}'.format(k), 0)
+    forbid(monkeypatch, 'intel-rapl:1/energy_uj')
+    assert main(['power', '--root', str(tmp_path), '--seconds', '0.2']) == 1
+    said = capsys.readouterr().err.splitlines()[-1]
+    assert 'chmod a+r' in said and 'too short' not in said
+
+
 @pytest.mark.parametrize('value', ['0', '-1', 'nan', 'inf', 'x'])
 @pytest.mark.parametrize('option', ['--seconds', '--idle'])
 def test_time_without_sense_is_refused(tree, option, value, capsys):
@@ -188,6 +198,19 @@ def test_interrupt_ends_the_watts_with_their_sum(start):
     out, err = process.communicate(timeout=60)
     assert process.returncode == 0 and err == ''
     assert ' J, 4.200 W' in out.splitlines()[-1]
+
+
+def test_interrupt_within_the_first_second_ends_with_its_sum(tree, monkeypatch, capsys):
+    sleep = time.sleep
+
+    def interrupted(seconds):
+        sleep(seconds)
+        raise KeyboardInterrupt
+
+    monkeypatch.setattr(time, 'sleep', interrupted)
+    assert main(['power', '--root', tree]) == 0
+    out, err = capsys.readouterr()
+    assert ' J, 4.200 W' in out.splitlines()[-1] and err == ''
 
 
 def test_interrupt_is_for_the_command_and_its_joules_are_told(start):
