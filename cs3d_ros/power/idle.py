@@ -9,6 +9,7 @@ with, and for no other.
 import json
 import math
 import os
+import shlex
 import time
 from typing import Dict, NamedTuple, Optional, Tuple
 
@@ -153,5 +154,5 @@ def load_idle(path: str) -> Idle:
 
 
 def _cure(path: str) -> str:
-    where = '' if path == default_path() else ' --idle-file ' + path
+    where = '' if path == default_path() else ' --idle-file ' + shlex.quote(path)
     return IDLE_CURE.replace('--idle 30', '--idle 30' + where)

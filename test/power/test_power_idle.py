@@ -90,6 +90,12 @@ def test_missing_idle_power_tells_the_cure(tmp_path):
     assert 'run cs3d power --idle 30 --idle-file {} while'.format(path) in str(caught.value)
 
 
+def test_cure_may_be_pasted_into_a_shell(tmp_path):
+    path = str(tmp_path / 'my idle.json')
+    with pytest.raises(PowerError, match="--idle-file '{}' while".format(path)):
+        load_idle(path)
+
+
 def spoiled(**changes):
     values = json.loads(json.dumps(dict(IDLE._asdict(), conditions=dict(NANO._asdict()))))
     values.update(changes)
