@@ -200,6 +200,11 @@ def test_run_names_what_is_unproven_on_people_only_if_asked_to(capsys):
     assert named('--name-unproven') == {'neutral', 'happy', 'surprised', 'disgusted'}
 
 
+def test_run_keeps_no_rows_without_a_timeline(recording, monkeypatch):
+    monkeypatch.setattr('cs3d_ros.cli.recognition.TimelineRow', None)
+    assert main(['run', recording]) == 0
+
+
 def test_run_says_where_no_face_is(recording, tmp_path, capsys):
     assert main(['run', recording, '--jsonl', str(tmp_path / 'out.jsonl')]) == 0
     lines = [json.loads(line) for line in (tmp_path / 'out.jsonl').read_text().splitlines()]

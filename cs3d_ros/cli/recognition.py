@@ -100,14 +100,9 @@ def _run(args):
             progress(recording.progress)
             if emotion is None:
                 continue
-            rows.append(
-                TimelineRow(
-                    t_s,
-                    emotion,
-                    frame.track is not None,
-                    frame.events * NS_PER_S / engine.bundle.period_ns,
-                )
-            )
+            if args.output:
+                rate_hz = frame.events * NS_PER_S / engine.bundle.period_ns
+                rows.append(TimelineRow(t_s, emotion, frame.track is not None, rate_hz))
             if jsonl:
                 jsonl.write(json.dumps(_estimate(t_s, frame, emotion, classes)) + '\n')
             state = emotion.expression, frame.track is not None
@@ -130,7 +125,7 @@ def _cleaning(args) -> CleaningSettings:
             background_activity_ns=round(args.background_activity * 1e6),
         )
         Cleaner(1, 1, settings)  # says what is out of range before the recording is read
-    except (ValueError, OverflowError) as error:  # NaN and infinity have no whole number
+    except ValueError as error:
         raise Cs3dError('cleaning cannot be set so: {}'.format(error)) from error
     return settings
 
