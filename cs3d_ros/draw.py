@@ -20,6 +20,7 @@ ON_COLOUR, OFF_COLOUR = (250, 206, 135), (70, 110, 235)  # BGR: light blue, oran
 INK, FAINT, ACCENT = (235, 235, 235), (140, 140, 140), (110, 210, 120)
 FONT = cv2.FONT_HERSHEY_SIMPLEX
 NS_PER_S = 1e9
+FASTEST_GIF_HZ = 100  # a .gif counts time in hundredths of a second
 
 
 class DrawError(Cs3dError):
@@ -123,7 +124,7 @@ def draw_panel(
     scale = min(left_width / events.shape[1], height / events.shape[0])
     fitted = cv2.resize(
         events,
-        (round(events.shape[1] * scale), round(events.shape[0] * scale)),
+        (max(1, round(events.shape[1] * scale)), max(1, round(events.shape[0] * scale))),
         interpolation=cv2.INTER_AREA if scale < 1 else cv2.INTER_NEAREST,
     )
     top, left = (height - fitted.shape[0]) // 2, (left_width - fitted.shape[1]) // 2
@@ -267,15 +268,23 @@ class VideoWriter:
     path : str
         Ends in .mp4 (H.264) or .gif; written aside and renamed.
     fps : float
+        At most 100 for .gif.
 
     Raises
     ------
     DrawError
-        If imageio-ffmpeg is absent, or ffmpeg refuses.
+        If imageio-ffmpeg is absent, ffmpeg refuses, or there are too many pictures per second.
     """
 
     def __init__(self, path: str, fps: float):
         self._path = str(path)
+        self._suffix = os.path.splitext(self._path)[1].lower()
+        if self._suffix == '.gif' and fps > FASTEST_GIF_HZ:
+            raise DrawError(
+                'a .gif has {} pictures per second at most, got {:g}: take fewer, or .mp4'.format(
+                    FASTEST_GIF_HZ, fps
+                )
+            )
         self._fps = fps
         self._encoder = None
 
@@ -306,7 +315,7 @@ class VideoWriter:
                 'writing video needs imageio-ffmpeg: pip install imageio-ffmpeg'
             ) from error
         raw = '-f rawvideo -pix_fmt bgr24 -s {}x{} -r {}'.format(width, height, float(self._fps))
-        encoder = _ENCODERS[os.path.splitext(self._path)[1].lower()]
+        encoder = _ENCODERS[self._suffix]
         return subprocess.Popen(
             # without -xerror older ones end well though the disk was full
             [get_ffmpeg_exe(), '-y', '-xerror', '-v', 'error', *raw.split(), '-i', '-', *encoder]

@@ -71,7 +71,10 @@ def render(
         window = _busiest(recording, settings.period_ns, start_ns, end_ns, progress)
         if window:
             before_ns = MEMORY_NS if settings.kind == 'surface' else 0
-            pictures = _pictures(recording, settings, window[0] - before_ns, window[1])
+            begin_ns = max(start_ns, window[0] - before_ns)
+            pictures = _pictures(
+                recording, settings, begin_ns, min(end_ns or window[1], window[1])
+            )
             png = cv2.imencode('.png', collections.deque(pictures, maxlen=1).pop())[1]
             with whole_file(path, 'wb', DrawError) as file:
                 file.write(png.tobytes())

@@ -49,7 +49,9 @@ def test_longer_bar_for_the_likelier_expression():
     assert rows.argmax() == 1
 
 
-@pytest.mark.parametrize('size', [(346, 260), (640, 360), (1280, 720), (20, 300)])
+@pytest.mark.parametrize(
+    'size', [(346, 260), (640, 360), (1280, 720), (20, 300), (1, 1000), (2000, 1)]
+)
 def test_panel_has_one_size_for_every_sensor(size):
     canvas = EventCanvas(*size)
     canvas.add(random_batch(1, 1000, *size))

@@ -86,6 +86,19 @@ def test_picture_is_of_the_busiest_period(tmp_path, kind):
     assert seen[30].sum() == 2
 
 
+@pytest.mark.parametrize('kind', ['counts', 'surface'])
+def test_picture_shows_nothing_from_outside_start_and_end(tmp_path, kind):
+    t = np.array([0, 10, 20, 30]) * 1_000_000
+    x, still = np.array([10, 30, 50, 70], np.uint16), np.full(4, 10, np.uint16)
+    batch = EventBatch(x, still, t, np.ones(4, np.uint8), 80, 40)
+    source, path = str(tmp_path / 'in.npz'), str(tmp_path / 'out.png')
+    write_recording(source, [batch], 80, 40)
+    part = ['--start', '0.005', '--end', '0.025', '--fps', '20']
+    assert main(['render', source, '-o', path, '--kind', kind] + part) == 0
+    row = cv2.imread(path)[84, 4::8].astype(int)
+    assert np.nonzero(np.abs(row - row[0]).max(axis=1) > 10)[0].tolist() == [30, 50]
+
+
 def test_sides_of_a_video_are_even(tmp_path):
     source, path = str(tmp_path / 'in.npz'), str(tmp_path / 'out.mp4')
     write_recording(source, [random_batch(1, 500, 641, 31)], 641, 31)
@@ -100,6 +113,7 @@ def test_sides_of_a_video_are_even(tmp_path):
         (['-o', 'out.mp4', '--start', '7'], 'has no events from 7.0 s to its end'),
         (['-o', 'out.png', '--start', '7'], 'has no events from 7.0 s to its end'),
         (['-o', 'out.mp4', '--fps', '0'], 'must be above 0'),
+        (['-o', 'out.gif', '--fps', '101'], '100 pictures per second at most'),
         (['-o', 'out.mp4', '--start', '2', '--end', '1'], 'the end after it'),
         (['-o', 'nowhere/out.png'], 'cannot be written'),
     ],
