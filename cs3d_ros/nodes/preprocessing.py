@@ -15,6 +15,7 @@ from sensor_msgs.msg import Image
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch
+from cs3d_ros.events.periods import LONGEST_GAP_NS
 from cs3d_ros.face import Box
 from cs3d_ros.inference import SHIPPED_BUNDLE, read_bundle
 from cs3d_ros.nodes import messages
@@ -91,7 +92,9 @@ class Preprocessing(ManagedNode):
     def _on_events(self, batch: EventBatch) -> None:
         frames = self._preprocessor_for(batch).push(batch)
         self._silence.end(int(batch.t[-1]))
-        self._publish(frames)
+        # That of the period before a leap has no time that is known any more.
+        oldest_ns = int(batch.t[0]) - LONGEST_GAP_NS
+        self._publish([frame for frame in frames if frame.t_ns >= oldest_ns])
 
     def _paint(self, kept: EventBatch) -> None:
         if self._overlay.get_subscription_count():

@@ -4,6 +4,7 @@ import os
 import signal
 import time
 
+import numpy as np
 import pytest
 from lifecycle_msgs.msg import Transition
 from moving import PERIOD_NS, SENSOR, moving_events
@@ -63,6 +64,10 @@ class Driver:
 
     def restart(self):
         self._next = 0
+
+    def leap(self):
+        """Set the clock ahead by an hour and more."""
+        self._next += 50_000
 
     def end(self):
         self._peer.node.destroy_publisher(self._publisher)
@@ -271,6 +276,21 @@ def test_driver_that_numbers_anew_is_mapped_anew(peer, preprocess, capfd):
     assert abs(now_ns - messages.time_ns(images[-1].header.stamp)) < 5e9
     said, words = [], 'began anew: mapped to ROS time anew'
     peer.wait(lambda: said.append(capfd.readouterr().err) or words in ''.join(said), 'the notice')
+
+
+def test_stamps_go_on_where_the_clock_of_the_driver_leaps(peer, preprocess):
+    images = peer.listen(Image, 'face/image')
+    preprocess()
+    peer.wait_publishers('face/image')
+    driver = Driver(peer, 'event_array')
+    make_heard(peer, driver)
+    peer.wait(lambda: driver.send_paced() and images, 'images before the leap')
+    driver.leap()
+    peer.wait(lambda: driver.send_paced() and last(peer, 'clock_resets'), 'the leap')
+    count = len(images)
+    peer.wait(lambda: driver.send_paced() and len(images) > count, 'images after the leap')
+    stamps_ns = [messages.time_ns(image.header.stamp) for image in images]
+    assert max(np.abs(np.diff(stamps_ns))) < 60e9
 
 
 @pytest.mark.parametrize('kind', KINDS)
