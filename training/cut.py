@@ -22,7 +22,7 @@ from cs3d_ros import Cs3dError
 from training.augment import draw_variation
 from training.cuts import COLUMNS, DECIDING, MANIFEST, Cut, deciding, moves_of, table_of
 from training.data.clips import SPLITS, ClipSet, DataError, read_entries, write_whole
-from training.fingerprint import digest
+from training.fingerprint import clips_digest
 from training.sequences import SequenceSet
 from training.settings import TrainSettings, add_arguments, picked
 
@@ -105,7 +105,7 @@ def cut_shard(path: Path, out: Path, settings: TrainSettings, size: int, variati
             frames += [cut.frames for cut in cuts]
     table, columns = io.BytesIO(), zip(*rows) if rows else [[]] * len(COLUMNS)
     typed = {name: np.array(c, COLUMNS[name]) for name, c in zip(COLUMNS, columns)}
-    np.savez(table, shard=digest(shard.entries), **typed)
+    np.savez(table, shard=clips_digest(shard), **typed)
     write_whole(out / (path.stem + '.frames'), np.concatenate(frames).tobytes())
     write_whole(out / (path.stem + '.npz'), table.getvalue())  # last: now the shard is cut
 
@@ -152,7 +152,7 @@ def _is_cut(shard, part):
     """Tell whether a part is there; DataError if it was cut of another shard of that name."""
     if not part.exists():
         return False
-    if table_of(part)['shard'] != digest(read_entries(shard)):
+    if table_of(part)['shard'] != clips_digest(Shard(shard)):
         raise DataError('{} was not cut of this {}: name another folder'.format(part, shard))
     return True
 

@@ -13,7 +13,7 @@ from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.augment import AUGMENTATIONS, Variation, draw_variation
 from training.batches import Examples
 from training.data.clips import ClipSet, DataError
-from training.fingerprint import digest
+from training.fingerprint import clip_digest
 from training.settings import TrainSettings
 from training.targets import (
     CLIP_FRAMES,
@@ -153,7 +153,7 @@ class DataSet:
         read = partial(self._shelf.read, clips, index)
         transitions = self._transitions(clips, index)
         key = '{identity} {seed} {index}'.format(**entry)
-        about = entry['identity'], transitions, key, entry['condition'], digest(entry)
+        about = entry['identity'], transitions, key, entry['condition'], clip_digest(clips, index)
         clip = Clip(read, truth.t_ns, truth.box, *about)
         self.clips.append(clip)
         for transition in transitions:

@@ -52,7 +52,7 @@ class Clip:
     condition : str
         It was recorded under, of training.data.world.CONDITIONS or a corpus' own.
     digest : str
-        What tells it from the clips of other sets, too: that of its entry.
+        What tells it from the clips of other sets, too, as training.fingerprint has it.
     """
 
     def __init__(

@@ -150,6 +150,40 @@ def test_fingerprint_is_that_of_what_is_known_of_the_clips(folder, clips, tmp_pa
     assert len({found, grown, fingerprint(one)}) == 3
 
 
+def with_fewer_events(clip):
+    return replace(clip, events=clip.events[: len(clip.events) // 2])
+
+
+def with_a_larger_sensor(clip):
+    columns = (getattr(clip.events, name) for name in 'xytp')
+    return replace(clip, events=EventBatch(*columns, 320, 160))
+
+
+def with_other_boxes(clip):
+    return replace(clip, truth=replace(clip.truth, box=clip.truth.box + 1))
+
+
+@pytest.mark.parametrize('change', [with_fewer_events, with_a_larger_sensor, with_other_boxes])
+def test_sets_of_the_same_entries_have_fingerprints_of_their_own(clips, tmp_path, change):
+    for name, own in (('a', clips), ('b', [*clips[:2], change(clips[2])])):
+        (tmp_path / name).mkdir()
+        write_shard(tmp_path / name / 'all.h5', own)
+    assert fingerprint(tmp_path / 'a') != fingerprint(tmp_path / 'b')
+
+
+def test_fingerprint_is_also_that_of_how_a_set_was_made(folder):
+    found = fingerprint(folder)
+    (folder / 'set.json').write_text('{"world": "another"}')
+    assert fingerprint(folder) != found
+
+
+def test_fingerprint_of_a_damaged_set_names_the_shard(folder):
+    with h5py.File(folder / 'b.h5', 'a') as shard:
+        del shard['0/events/first']
+    with pytest.raises(DataError, match=r'b\.h5 is no whole shard.*delete it'):
+        fingerprint(folder)
+
+
 def test_fingerprint_of_no_set_is_refused(tmp_path):
     with pytest.raises(DataError, match='holds no shards'):
         fingerprint(tmp_path)

@@ -258,6 +258,17 @@ def test_cuts_of_another_set_are_refused(folder, cuts, tmp_path):
         cut(other, cuts, '--variations', 6, '--augment')
 
 
+def test_cuts_of_other_events_of_the_same_plan_are_refused(folder, cuts, tmp_path):
+    other = tmp_path / 'other'
+    other.mkdir()
+    clips = [dataclasses.replace(c, events=c.events[: len(c.events) // 2]) for c in make_set(1)]
+    write_shard(other / 'a.h5', clips[::2])
+    write_shard(other / 'b.h5', clips[1::2])
+    refused(other, cuts, '7 of 7 clips were not cut')
+    with pytest.raises(SystemExit, match=r'a\.npz was not cut of this .*another folder'):
+        cut(other, cuts, '--variations', 6, '--augment')
+
+
 def test_set_that_grew_is_cut_on(folder, cuts, tmp_path):
     grown, some = copy_of(folder, tmp_path / 'set'), copy_of(cuts, tmp_path / 'cuts')
     write_shard(grown / 'c.h5', make_set(1, suffix=' who came later'))

@@ -9,10 +9,10 @@ pytest.importorskip('pytorch_lightning')
 pytest.importorskip('h5py')
 pytest.importorskip('numba')
 
-from fabricated import write_set
+from fabricated import make_set, write_set
 
 from training.checkpoints import DivergedError, TrainingError
-from training.data.clips import DataError
+from training.data.clips import ClipSet, DataError, write_shard
 from training.experiments import campaign, candidates, examine, paper
 from training.experiments.__main__ import main
 from training.experiments.ablate import Ablation
@@ -154,6 +154,19 @@ def test_answers_are_kept_beside_the_checkpoint(trained, hard, tmp_path, monkeyp
     )
     after = Examiner([hard], tmp_path / 'b').answers(trained)
     np.testing.assert_array_equal(before['pose'], after['pose'])
+
+
+def test_network_is_asked_anew_about_other_events_of_the_same_plan(trained, source, tmp_path):
+    other = tmp_path / 'dots'
+    other.mkdir()
+    clips = [replace(clip, events=clip.events[:10]) for clip in make_set()]
+    write_shard(other / 'a.h5', clips[::2])
+    write_shard(other / 'b.h5', clips[1::2])
+    assert ClipSet(other).entries == ClipSet(source).entries
+    before = set(trained.folder.glob('answers-*'))
+    for data in (source, other):
+        Examiner([data], tmp_path / 'views').answers(trained)
+    assert len(set(trained.folder.glob('answers-*')) - before) == 2
 
 
 def test_ladder_has_the_steps_of_the_paper_in_order():

@@ -9,6 +9,7 @@ from fabricated import write_set
 from training.data.clips import ClipSet, DataError
 from training.dataset import DataSet
 from training.experiments.views import write_view
+from training.fingerprint import clip_digest
 
 
 @pytest.fixture
@@ -26,6 +27,12 @@ def test_view_shows_the_clips_that_it_chose(source, tmp_path):
     for k, place in enumerate(places):
         np.testing.assert_array_equal(view[k].events.t, whole[place].events.t)
         np.testing.assert_array_equal(view[k].truth.box, whole[place].truth.box)
+
+
+def test_view_leaves_clips_that_it_does_not_change_their_digests(source, tmp_path):
+    folder = write_view(tmp_path / 'view', [source], lambda entry: entry)
+    view, whole = ClipSet(folder), ClipSet(source)
+    assert clip_digest(view, 3) == clip_digest(whole, 3)
 
 
 def test_view_reads_a_part_of_a_clip_as_its_source_does(source, tmp_path):
