@@ -66,8 +66,23 @@ def network_of(checkpoint: dict) -> Network:
     return network.eval()
 
 
-def resumable(path: Path, network: Network, settings: TrainSettings) -> dict:
-    """Return what a learner kept in ``last.ckpt``; TrainingError if it is of another training."""
+def resumable(path: Path, network: Network, settings: TrainSettings, clips) -> dict:
+    """
+    Return what a learner kept in ``last.ckpt``.
+
+    Parameters
+    ----------
+    path : Path
+    network : Network
+    settings : TrainSettings
+    clips : collection of str
+        Digests of those that it is to learn from.
+
+    Raises
+    ------
+    TrainingError
+        If it is of another network or other settings, or learnt from other clips, too.
+    """
     kept = read(path).get('learner', {})
     found = kept.get('model'), kept.get('network_settings')
     if found != (network.name, network.settings.as_dict()):
@@ -78,6 +93,7 @@ def resumable(path: Path, network: Network, settings: TrainSettings) -> dict:
         )
     if 'train_settings' in kept:  # older versions kept none
         _check_settings(path, TrainSettings(**kept['train_settings']), settings)
+    _check_clips(path, kept.get('learnt_from', ()), clips)
     return kept
 
 
@@ -89,6 +105,15 @@ def _check_settings(path, before, now):
         raise TrainingError(
             '{} was trained with {}, this asks for {}: give the same settings or another '
             '--out'.format(path, *told)
+        )
+
+
+def _check_clips(path, before, now):
+    gone = set(before).difference(now)
+    if gone:
+        raise TrainingError(
+            '{} learnt from {} clips, of which {} are no training clips now: give the same data, '
+            'which may have grown, or another --out'.format(path, len(before), len(gone))
         )
 
 

@@ -16,6 +16,7 @@ from training.checkpoints import SCHEMA, DivergedError, save
 from training.dataset import DataSet
 from training.models import Network
 from training.models.network import channels_last
+from training.provenance import known_of
 from training.settings import TrainSettings
 from training.signs import CLIP_NORM, GradientWatch, costs_differ, silence
 from training.targets import AT_REST, LABELS, UNCHANGED
@@ -81,6 +82,7 @@ class Learner(pl.LightningModule):
             self.second = SecondHead(self.network, others)
         self.elapsed_s, self.best, self.since_best = 0.0, -1.0, 0
         self.judged_on = None  # what tells the clips of the best score from others
+        self.learnt_from = {}  # what is known of the training clips of the present epoch
         self._part = 0.0  # of the present epoch that is done
         self.history, self.warnings = [], {}  # kind of a warning -> its first words
         self._watch = GradientWatch()
@@ -109,6 +111,7 @@ class Learner(pl.LightningModule):
         """Return the next epoch's batches, decided by the seed, their numbers and the process."""
         if self.history:
             self._data.take_in()
+        self.learnt_from = known_of(self._data.clips)
         s, rank = self.settings, self.global_rank
         share = s.batch // self.trainer.world_size
         numbers = range(self.global_step, self.global_step + self.steps_per_epoch)
@@ -287,6 +290,7 @@ class Learner(pl.LightningModule):
             'epoch': len(self.history),
             'step': self.global_step,
             'elapsed_s': self.elapsed_s,
+            'learnt_from': self.learnt_from,
             'warnings': self.warnings,
         }
 
@@ -299,6 +303,7 @@ class Learner(pl.LightningModule):
             'best': self.best,
             'since_best': self.since_best,
             'judged_on': self.judged_on,
+            'learnt_from': self.learnt_from,
             'history': self.history,
             'warnings': self.warnings,
             'first_gradient': self._watch.first,

@@ -23,26 +23,18 @@ from pytorch_lightning.loggers import TensorBoardLogger
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS
-from training.checkpoints import (
-    TrainingError,
-    WholeFiles,
-    device,
-    load,
-    network_of,
-    resumable,
-    save,
-)
+from training.checkpoints import TrainingError, WholeFiles, load, network_of, resumable, save
+from training.conclusion import conclude
 from training.cuts import open_cuts
 from training.data.clips import DataError, write_whole
 from training.dataset import DataSet
-from training.examination import Validation, examination_of, labels_of, temperature_of
+from training.examination import Validation, labels_of
 from training.learner import Learner
-from training.metrics import described, draw_confusion
 from training.models import Network, build
-from training.models.counter import count
+from training.provenance import known_of
 from training.sequences import SequenceSet
 from training.settings import PRECISIONS, TrainSettings, add_arguments, picked
-from training.signs import below_reference, read_reference
+from training.signs import read_reference
 from training.targets import CLIP_FRAMES, LABELS
 
 DEFAULT_MODEL = 'cs3d'
@@ -149,7 +141,7 @@ def train(
     ------
     TrainingError
         If the loss is no number any more, or ``out`` holds another network, or one that was
-        trained with other settings than those that MAY_CHANGE.
+        trained with other settings than those that MAY_CHANGE, or on clips that are not there.
     DataError
         If the data is none to train on, or ``out`` cannot be written.
     """
@@ -172,7 +164,7 @@ def train(
     learner = Learner(network, settings, data, validation, out, say)
     last, is_over = out / 'last.ckpt', False
     if last.exists():
-        is_over = _resume(learner, last, say)
+        is_over = _resume(learner, last, data, say)
     if is_first:
         _note_settings(out, network, settings)
     if not is_over:
@@ -180,7 +172,8 @@ def train(
         _fit(learner, out, world, str(last) if last.exists() else None)
     if not is_first:
         return None
-    return conclude(folders, out, data, settings, say, reference, open_data, began_with)
+    learnt_from = known_of(data.clips)
+    return conclude(folders, out, settings, say, open_data, learnt_from, reference, began_with)
 
 
 def _make_folder(out):
@@ -211,9 +204,9 @@ def _note_settings(out, network, settings):
     write_whole(out / 'settings.json', (json.dumps(noted, indent=1) + '\n').encode())
 
 
-def _resume(learner, last, say) -> bool:
+def _resume(learner, last, data, say) -> bool:
     """Give a learner what an earlier run kept; return whether the training is over."""
-    kept = resumable(last, learner.network, learner.settings)
+    kept = resumable(last, learner.network, learner.settings, known_of(data.clips))
     say('resumed after epoch {}'.format(len(kept['history'])))
     learner.on_load_checkpoint({'learner': kept})
     return learner.is_over
@@ -250,56 +243,6 @@ def lightning_trainer(out: Path, settings: TrainSettings, world: int) -> pl.Trai
         enable_model_summary=False,
         enable_progress_bar=sys.stderr.isatty(),
     )
-
-
-def conclude(
-    folders,
-    out: Path,
-    data: DataSet,
-    settings: TrainSettings,
-    say,
-    reference: dict | None = None,
-    open_data=data_of,
-    began_with: dict | None = None,
-) -> dict:
-    """Calibrate the best checkpoint, judge it on the test identities, write the report."""
-    best = load(out / 'best.pt')
-    network = network_of(best).to(device())
-    size = network.settings.size
-    validation = examination_of(open_data(folders, 'val', settings, size), settings)
-    tested = open_data(folders, 'test', settings, size)
-    temperature = temperature_of(validation.logits(network), validation.truth)
-    result = examination_of(tested, settings).judge(network, temperature)
-    cost = count(network)
-    report = {
-        'model': best['model'],
-        'network': best['network_settings'],
-        'training': best['train_settings'],
-        'epoch': best['epoch'],
-        'elapsed_min': best['elapsed_s'] / 60,
-        'windows_seen': best['step'] * best['train_settings']['batch'],
-        'macs': cost.macs,
-        'parameters': cost.parameters,
-        'temperature': temperature,
-        'train_clips': len(data.clips),
-        'train_identities': len({clip.identity for clip in data.clips}),
-        'test_clips': len(tested.clips),
-        'test_identities': len({clip.identity for clip in tested.clips}),
-        'validation': validation.judge(network, temperature),
-        'test': result,
-        'warnings': list(best['warnings'].values()),
-        'began_with': began_with,
-    }
-    below = below_reference(report, reference) if reference else None
-    if below:
-        report['warnings'].append(below)
-        say('warning: ' + below)
-    save({**best, 'report': report}, out / 'best.pt')
-    write_whole(out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
-    write_whole(out / 'report.txt', (described(result) + '\n').encode())
-    draw_confusion(result, out / 'confusion.png')
-    say('test identities, epoch {}:\n{}'.format(best['epoch'], described(result)))
-    return report
 
 
 def parser(network: Network) -> argparse.ArgumentParser:

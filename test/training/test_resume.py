@@ -80,13 +80,16 @@ def test_resumed_training_compares_scores_of_the_same_clips(folder, tmp_path, ma
 def test_training_of_an_older_version_is_resumed(folder, tmp_path):
     stop_after_an_epoch(folder, tmp_path)
     state = read(tmp_path / 'last.ckpt')
-    for name in ('train_settings', 'judged_on'):
+    for name in ('train_settings', 'judged_on', 'learnt_from'):
         del state['learner'][name]
     save(state, tmp_path / 'last.ckpt')
+    best = load(tmp_path / 'best.pt')
+    del best['learnt_from']
+    save(best, tmp_path / 'best.pt')
     said = []
-    train([folder], tmp_path, tiny(), SHORT, say=said.append)
+    report = train([folder], tmp_path, tiny(), SHORT, say=said.append)
     assert 'resumed after epoch 1' in said
-    assert load(tmp_path / 'best.pt')['epoch'] == 1
+    assert (report['epoch'], report['train_clips']) == (1, 7)
 
 
 def test_validation_is_the_same_as_long_as_its_clips_are(tmp_path):
@@ -106,6 +109,21 @@ def test_finished_training_is_not_trained_again(folder, trained):
     said = []
     train([folder], trained[0], tiny(), SHORT, say=said.append)
     assert not [line for line in said if line.startswith('epoch')]
+
+
+def test_training_on_clips_that_are_gone_is_not_resumed(trained, tmp_path):
+    other = write_set(tmp_path / 'set', clips_per_expression=1, seed=1)
+    with pytest.raises(TrainingError, match='from 7 clips, of which 7 are no .* another --out'):
+        train([other], trained[0], tiny(), SHORT)
+
+
+def test_report_tells_of_the_clips_that_were_learnt_from(folder, trained, tmp_path):
+    more = write_set(tmp_path / 'more', clips_per_expression=1, seed=1, suffix='x')
+    out = tmp_path / 'run'
+    shutil.copytree(trained[0], out)
+    report = train([folder, more], out, tiny(), SHORT, say=lambda line: None)
+    assert (report['train_clips'], report['train_identities']) == (7, 1)
+    assert (report['test_clips'], report['test_identities']) == (14, 2)
 
 
 def test_training_of_another_network_is_not_resumed(folder, trained):

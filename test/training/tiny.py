@@ -26,6 +26,8 @@ def tiny(settings=SHORT, **others):
 class Fixed:
     """Data of one batch, the same at every step."""
 
+    clips = ()
+
     def __init__(self, examples):
         self.examples = examples
 
