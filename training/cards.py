@@ -1,6 +1,7 @@
 """The page of Markdown beside a bundle: what it is, what it learnt from, how good it is."""
 
 from training.metrics import described
+from training.provenance import is_rendered, learnt_sources, listed
 
 READS = {
     'clip': '16 event frames of a face in, every second frame',
@@ -10,6 +11,13 @@ ANSWERS = {
     True: 'the expression that the face moves to, or that its expression does not change '
     '(stillness, a held apex, a blink, speech, a head in motion)',
     False: 'the expression that the face wears now',
+}
+# What a card says of the faces that were learnt from, where all of them were rendered.
+LEARNT = {
+    'people': 'rendered people (morphable face with skins;\n`python -m training.synthesize`), '
+    'watched by the pixel model of `cs3d_ros.simulator`, around the\ntrue face box with jitter',
+    'faces': 'No real face was seen in training.',
+    'limit': 'Trained on rendered faces only; a good score there says little about people.',
 }
 
 
@@ -35,6 +43,7 @@ def card_of(
         What was found on real faces.
     """
     expressions, every = report['test']['expressions'], report['test']['all']
+    learnt = learnt_sources(report)
     return CARD.format(
         file=file,
         reads=READS[metadata['kind']],
@@ -48,12 +57,13 @@ def card_of(
         train_clips=report['train_clips'],
         train_identities=report['train_identities'],
         test_clips=report['test_clips'],
-        test_identities=report['test_identities'],
         windows=report['windows_seen'],
         minutes=report['elapsed_min'],
         epoch=report['epoch'],
         seed=report['training']['seed'],
         training=_listed(metadata['training']['settings']),
+        **(LEARNT if is_rendered(learnt) else _of_corpora(learnt)),
+        tested=_tested(report),
         began=_began(metadata['training']['began_with']),
         accuracy=100 * expressions['accuracy'],
         low=100 * expressions['accuracy_95'][0],
@@ -66,6 +76,23 @@ def card_of(
         real=real or 'Not measured for this version.',
         unproven=_unproven(metadata['unproven']),
     )
+
+
+def _of_corpora(sources):
+    return {
+        'people': 'people, around their face boxes with jitter',
+        'faces': 'Clips by source, with those that had taught the weights it began with: '
+        '{}.'.format(listed(sources)),
+        'limit': 'Trained on the faces of these sources; a good score there says little about '
+        'others.',
+    }
+
+
+def _tested(report):
+    sources = report.get('test_sources', {})
+    if is_rendered(sources):
+        return '{} rendered people'.format(report['test_identities'])
+    return '{} people, by source {},'.format(report['test_identities'], listed(sources))
 
 
 def _listed(settings):
@@ -145,14 +172,13 @@ Network `{model}`, {precision}: {macs:.0f} M multiply-adds a {per}, {parameters:
 (`cs3d_ros.inference.read_bundle`).
 
 ## What it learnt from
-{train_clips} clips of {train_identities} rendered people (morphable face with skins;
-`python -m training.synthesize`), watched by the pixel model of `cs3d_ros.simulator`, around the
-true face box with jitter; {windows} examples seen in {minutes:.0f} minutes, seed {seed}, epoch
+{train_clips} clips of {train_identities} {people}; \
+{windows} examples seen in {minutes:.0f} minutes, seed {seed}, epoch
 {epoch} chosen on validation identities. {began} Settings: {training}.
-No real face was seen in training.
+{faces}
 
 ## How good it is
-On {test_clips} clips of {test_identities} rendered people that neither training nor choice saw,
+On {test_clips} clips of {tested} that neither training nor choice saw,
 at the end of each transition: **{accuracy:.1f} % of {trials} right among seven expressions** (95 %
 Wilson interval {low:.1f} to {high:.1f}; chance 14.3), macro-F1 {f1:.2f}; mean recall over all
 answers {recall:.1f} %.
@@ -170,7 +196,7 @@ answers {recall:.1f} %.
 {unproven}
 
 ## Limits
-- Trained on rendered faces only; a good score there says little about people.
+- {limit}
 - It sees changes: an expression that was there before the camera looked is missed.
 - Posed, prototypical expressions. What a face shows is not what a person feels.
 - The boxes were true ones with jitter; a worse tracker costs accuracy.

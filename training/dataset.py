@@ -154,7 +154,7 @@ class DataSet:
         transitions = self._transitions(clips, index)
         key = '{identity} {seed} {index}'.format(**entry)
         about = entry['identity'], transitions, key, entry['condition'], clip_digest(clips, index)
-        clip = Clip(read, truth.t_ns, truth.box, *about)
+        clip = Clip(read, truth.t_ns, truth.box, *about, entry['source'])
         self.clips.append(clip)
         for transition in transitions:
             if transition.target is not None:

@@ -29,6 +29,7 @@ from training.calibrate import (
 from training.cards import card_of
 from training.data.clips import write_whole
 from training.graph import ExportError, onnx_model
+from training.provenance import is_rendered, learnt_sources, listed
 from training.quantize import quantized
 from training.stamp import write_metadata
 from training.train import TrainingError, load, network_of
@@ -91,8 +92,7 @@ def metadata_of(
         'settling': settling._asdict(),
         'unproven': list(unproven),
         'training': {
-            'data': 'rendered faces (ICT-FaceKit, MIT; MakeHuman skins, CC0) through the DVS '
-            'pixel model of cs3d_ros.simulator',
+            'data': _data(report),
             'clips': report['train_clips'],
             'identities': report['train_identities'],
             'windows_seen': report['windows_seen'],
@@ -102,7 +102,7 @@ def metadata_of(
             'began_with': report.get('began_with'),
         },
         'accuracy': {
-            'on': 'rendered faces of identities never trained on, true face boxes',
+            'on': _judged_on(report),
             'identities': report['test_identities'],
             'clips': report['test_clips'],
             'ece': test.get('ece'),
@@ -115,6 +115,23 @@ def metadata_of(
             },
         },
     }
+
+
+def _data(report):
+    sources = learnt_sources(report)
+    if not is_rendered(sources):
+        return 'clips by source: {}'.format(listed(sources))
+    return (
+        'rendered faces (ICT-FaceKit, MIT; MakeHuman skins, CC0) through the DVS pixel model of '
+        'cs3d_ros.simulator'
+    )
+
+
+def _judged_on(report):
+    sources = report.get('test_sources', {})
+    if not is_rendered(sources):
+        return 'clips of identities never trained on, by source: {}'.format(listed(sources))
+    return 'rendered faces of identities never trained on, true face boxes'
 
 
 def write_bundle(network, metadata: dict, path: Path, temperature: float = 1.0, int8_frames=()):

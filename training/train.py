@@ -31,7 +31,7 @@ from training.dataset import DataSet
 from training.examination import Validation, labels_of
 from training.learner import Learner
 from training.models import Network, build
-from training.provenance import known_of
+from training.provenance import known_of, learnt_sources
 from training.sequences import SequenceSet
 from training.settings import PRECISIONS, TrainSettings, add_arguments, picked
 from training.signs import read_reference
@@ -92,7 +92,9 @@ def begin_with(network: Network, path: Path) -> dict:
     network.load_state_dict(kept['averaged'])
     learnt = {'windows_seen': kept['step'] * kept['train_settings']['batch']}
     report = kept.get('report', {})
-    return {**learnt, **{k: report[k] for k in ('train_clips', 'train_identities') if k in report}}
+    learnt.update({k: report[k] for k in ('train_clips', 'train_identities') if k in report})
+    sources = learnt_sources(report)
+    return {**learnt, 'train_sources': sources} if sources else learnt
 
 
 def data_of(folders, split: str, settings: TrainSettings, size: int) -> DataSet:

@@ -53,6 +53,8 @@ class Clip:
         It was recorded under, of training.data.world.CONDITIONS or a corpus' own.
     digest : str
         What tells it from the clips of other sets, too, as training.fingerprint has it.
+    source : str
+        ``rendered``, or the corpus it is of.
     """
 
     def __init__(
@@ -65,10 +67,11 @@ class Clip:
         key: str = '',
         condition: str = '',
         digest: str = '',
+        source: str = '',
     ):
         self.events_between, self.truth_t_ns, self._boxes = read, truth_t_ns, boxes
         self.identity, self.transitions, self.key = identity, transitions, key
-        self.condition, self.digest = condition, digest
+        self.condition, self.digest, self.source = condition, digest, source
         self.start_ns, self.end_ns = int(truth_t_ns[0]), int(truth_t_ns[-1])
 
     def boxes_at(self, t_ns: np.ndarray) -> np.ndarray:

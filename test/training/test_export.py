@@ -23,6 +23,7 @@ from cs3d_ros.inference import (
     read_bundle,
 )
 from cs3d_ros.pipeline import Preprocessor
+from training.cards import card_of
 from training.checkpoints import SCHEMA, TrainingError, save
 from training.data.clips import DataError
 from training.export import ExportError, differences, export, main, metadata_of, write_bundle
@@ -248,6 +249,45 @@ def test_card_without_data_says_what_was_not_measured(tmp_path):
     assert 'Not measured for this version.' in card
     assert 'Wilson interval' in card
     assert 'No real face was seen in training' in card
+
+
+def described_as(**told):
+    network = network_of('cs3d', **SMALL_CLIP)
+    report = {**report_of(network), **told}
+    metadata = metadata_of(network, report, 'a')
+    words = metadata['training']['data'], metadata['accuracy']['on']
+    return (card_of('a.onnx', metadata, report, 1.0), *words)
+
+
+@pytest.mark.parametrize(
+    'began_with', [None, {'train_sources': {'rendered': 30}, 'windows_seen': 9}]
+)
+def test_rendered_faces_are_told_of_as_before_sources_were_counted(began_with):
+    older = {'windows_seen': 9} if began_with else None
+    rendered = described_as(
+        train_sources={'rendered': 10}, test_sources={'rendered': 4}, began_with=began_with
+    )
+    assert 'No real face was seen in training' in rendered[0]
+    assert rendered == described_as(began_with=older)
+
+
+@pytest.mark.parametrize(
+    'told',
+    [
+        {'train_sources': {'adfes': 7, 'rendered': 3}, 'test_sources': {'adfes': 4}},
+        {
+            'train_sources': {'rendered': 3},
+            'test_sources': {'adfes': 4},
+            'began_with': {'windows_seen': 9, 'train_sources': {'adfes': 7}},
+        },
+    ],
+)
+def test_faces_of_corpora_are_not_called_rendered(told):
+    card, data, judged_on = described_as(**told)
+    assert 'adfes (7), rendered (3)' in card and 'adfes (7), rendered (3)' in data
+    assert 'adfes (4)' in card and 'adfes (4)' in judged_on
+    for lie in ('No real face', 'rendered people', 'rendered faces', 'true face box'):
+        assert lie not in card + data + judged_on
 
 
 def test_training_that_has_not_ended_is_told(tmp_path):

@@ -220,9 +220,17 @@ def test_training_begins_with_the_weights_it_is_given(trained):
         'windows_seen': trained[1]['windows_seen'],
         'train_clips': 7,
         'train_identities': 1,
+        'train_sources': {'rendered': 7},
     }
     kept = load(trained[0] / 'best.pt')['averaged']
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+
+
+def test_sources_of_a_beginning_are_those_of_its_own_beginning_too(trained, tmp_path):
+    state = load(trained[0] / 'best.pt')
+    state['report']['began_with'] = {'windows_seen': 16, 'train_sources': {'adfes': 3}}
+    save(state, tmp_path / 'best.pt')
+    assert begin_with(tiny(), tmp_path / 'best.pt')['train_sources'] == {'rendered': 7, 'adfes': 3}
 
 
 def test_weights_of_another_network_are_no_beginning(trained):

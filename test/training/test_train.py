@@ -30,6 +30,7 @@ def test_training_leaves_all_that_is_asked_of_it(trained):
     assert report['test']['all']['trials'] > 0
     assert 0.25 <= report['temperature'] <= 4
     assert 0 <= report['test']['ece'] <= 1
+    assert report['train_sources'] == report['test_sources'] == {'rendered': 7}
     assert 'truth' in (out / 'report.txt').read_text()
     assert (out / 'confusion.png').read_bytes().startswith(b'\x89PNG')
     assert list((out / 'tensorboard').glob('events*'))
