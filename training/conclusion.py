@@ -28,9 +28,9 @@ def conclude(
 
     Parameters
     ----------
-    learnt_from : dict
-        What known_of tells of the training clips; of checkpoints that do not tell it themselves,
-        as those of older versions.
+    learnt_from, began_with : dict
+        What known_of tells of the training clips, and begin_with of the weights it began with;
+        for checkpoints that do not tell it themselves, as those of older versions.
     """
     best = load(out / 'best.pt')
     network = network_of(best).to(device())
@@ -55,7 +55,7 @@ def conclude(
         'validation': validation.judge(network, temperature),
         'test': result,
         'warnings': list(best['warnings'].values()),
-        'began_with': began_with,
+        'began_with': best.get('began_with', began_with),
     }
     below = below_reference(report, reference) if reference else None
     if below:

@@ -64,14 +64,23 @@ class Learner(pl.LightningModule):
         Folder of ``best.pt``.
     say : callable
         Takes a line for people.
+    began_with : dict, optional
+        What the network's weights have learnt from before; kept for the report.
     """
 
     def __init__(
-        self, network: Network, settings: TrainSettings, data: DataSet, examine, out: Path, say
+        self,
+        network: Network,
+        settings: TrainSettings,
+        data: DataSet,
+        examine,
+        out: Path,
+        say,
+        began_with: dict | None = None,
     ):
         super().__init__()
         self.settings, self._data, self._examine = settings, data, examine
-        self._out, self._say = out, say
+        self._out, self._say, self.began_with = out, say, began_with
         self.network = channels_last(network)
         self.averaged = copy.deepcopy(self.network).requires_grad_(False).eval()
         self.second = None
@@ -291,6 +300,7 @@ class Learner(pl.LightningModule):
             'step': self.global_step,
             'elapsed_s': self.elapsed_s,
             'learnt_from': self.learnt_from,
+            'began_with': self.began_with,
             'warnings': self.warnings,
         }
 
@@ -304,6 +314,7 @@ class Learner(pl.LightningModule):
             'since_best': self.since_best,
             'judged_on': self.judged_on,
             'learnt_from': self.learnt_from,
+            'began_with': self.began_with,
             'history': self.history,
             'warnings': self.warnings,
             'first_gradient': self._watch.first,
@@ -314,4 +325,5 @@ class Learner(pl.LightningModule):
         for name in ('elapsed_s', 'best', 'since_best', 'history', 'warnings'):
             setattr(self, name, kept[name])
         self.judged_on = kept.get('judged_on')
+        self.began_with = kept.get('began_with', self.began_with)  # older versions kept none
         self._watch.first = kept['first_gradient']

@@ -133,6 +133,7 @@ def train(
         Opens a split as data_of does; another one may show a network other frames.
     began_with : dict, optional
         What the network's first weights learnt from, as begin_with returns it; for the report.
+        A training that is resumed keeps what it began with.
 
     Returns
     -------
@@ -163,7 +164,7 @@ def train(
     size = network.settings.size
     data = open_data(folders, 'train', settings, size)
     validation = Validation(folders, settings, size, open_data) if is_first else None
-    learner = Learner(network, settings, data, validation, out, say)
+    learner = Learner(network, settings, data, validation, out, say, began_with)
     last, is_over = out / 'last.ckpt', False
     if last.exists():
         is_over = _resume(learner, last, data, say)
@@ -175,6 +176,7 @@ def train(
     if not is_first:
         return None
     learnt_from = known_of(data.clips)
+    began_with = learner.began_with
     return conclude(folders, out, settings, say, open_data, learnt_from, reference, began_with)
 
 

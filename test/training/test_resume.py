@@ -63,10 +63,10 @@ def test_killed_training_resumes_and_ends_where_an_unbroken_one_does(folder, tra
         torch.testing.assert_close(resumed['averaged'][name], value)
 
 
-def stop_after_an_epoch(folder, out):
+def stop_after_an_epoch(folder, out, **others):
     """Leave the checkpoints of a training whose first epoch was a good one."""
     settings = dataclasses.replace(SHORT, time_limit_min=1e-4)
-    learn(folder, out, settings, examination=Examination([0.9]))
+    learn(folder, out, settings, examination=Examination([0.9]), **others)
 
 
 @pytest.mark.parametrize('mark, best', [('clips', 1), ('other clips', 2)])
@@ -80,11 +80,11 @@ def test_resumed_training_compares_scores_of_the_same_clips(folder, tmp_path, ma
 def test_training_of_an_older_version_is_resumed(folder, tmp_path):
     stop_after_an_epoch(folder, tmp_path)
     state = read(tmp_path / 'last.ckpt')
-    for name in ('train_settings', 'judged_on', 'learnt_from'):
+    for name in ('train_settings', 'judged_on', 'learnt_from', 'began_with'):
         del state['learner'][name]
     save(state, tmp_path / 'last.ckpt')
     best = load(tmp_path / 'best.pt')
-    del best['learnt_from']
+    del best['learnt_from'], best['began_with']
     save(best, tmp_path / 'best.pt')
     said = []
     report = train([folder], tmp_path, tiny(), SHORT, say=said.append)
@@ -224,6 +224,23 @@ def test_training_begins_with_the_weights_it_is_given(trained):
     }
     kept = load(trained[0] / 'best.pt')['averaged']
     assert all(torch.equal(kept[name], value) for name, value in network.state_dict().items())
+
+
+def test_training_keeps_what_it_began_with(folder, trained, tmp_path):
+    beginning = {'windows_seen': 16}
+    stop_after_an_epoch(folder, tmp_path, began_with=beginning)
+    for _ in range(2):  # goes on, then has ended
+        report = train([folder], tmp_path, tiny(), SHORT, say=lambda line: None)
+        assert report['began_with'] == beginning
+
+
+def test_training_that_began_by_itself_has_no_other_beginning(folder, trained, tmp_path):
+    out = tmp_path / 'run'
+    shutil.copytree(trained[0], out)
+    report = train(
+        [folder], out, tiny(), SHORT, lambda line: None, began_with={'windows_seen': 16}
+    )
+    assert report['began_with'] is None
 
 
 def test_sources_of_a_beginning_are_those_of_its_own_beginning_too(trained, tmp_path):

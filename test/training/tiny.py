@@ -51,14 +51,16 @@ class Examination:
         return {'loss': 1.0, 'score': next(self._scores), 'expressions': {'accuracy': 0.5}}
 
 
-def learn(folder, out, settings, network=None, examination=None):
+def learn(folder, out, settings, network=None, examination=None, began_with=None):
     """Run a training on one batch, from where it was; return the learner and what was said."""
     data = DataSet(folder, 'train', settings.frame_settings(48), kinds=())
     examples = data.batch(settings.batch, np.random.default_rng(0))
     said = []
     network = network or tiny(settings)
     examination = examination or Examination([0.5] * settings.epochs)
-    learner = Learner(network, settings, Fixed(examples), examination, out, said.append)
+    learner = Learner(
+        network, settings, Fixed(examples), examination, out, said.append, began_with
+    )
     last = out / 'last.ckpt'
     path = str(last) if last.exists() else None
     lightning_trainer(out, settings, 1).fit(learner, ckpt_path=path)
