@@ -2,6 +2,8 @@
 
 from collections import Counter
 
+from training.fingerprint import digest
+
 RENDERED = 'rendered'  # source of the clips of training.synthesize; others are names of corpora
 
 
@@ -16,6 +18,7 @@ def counted(known: dict, split: str) -> dict:
         split + '_clips': len(known),
         split + '_identities': len({identity for identity, _ in known.values()}),
         split + '_sources': dict(Counter(source for _, source in known.values())),
+        split + '_digest': digest(sorted(known)),
     }
 
 

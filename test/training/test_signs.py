@@ -12,9 +12,9 @@ from training.models import build
 from training.signs import GradientWatch, below_reference, costs_differ, read_reference, silence
 
 
-def report(accuracy, clips=40):
+def report(accuracy, clips=40, **others):
     score = {'expressions': {'accuracy': accuracy}}
-    return {'model': 'c3d', 'test': score, 'test_clips': clips, 'test_identities': 9}
+    return {'model': 'c3d', 'test': score, 'test_clips': clips, 'test_identities': 9, **others}
 
 
 def epochs(*norms):
@@ -76,6 +76,13 @@ def test_reference_that_is_better_names_the_residual():
 
 def test_reference_of_other_data_does_not_compare():
     assert 'do not compare' in below_reference(report(0.9), report(0.8, clips=50))
+
+
+def test_reference_of_as_many_other_clips_does_not_compare():
+    own = report(0.7, test_digest='1')
+    assert 'on others: they do not compare' in below_reference(own, report(0.8, test_digest='2'))
+    assert 'residual' in below_reference(own, report(0.8, test_digest='1'))
+    assert 'residual' in below_reference(own, report(0.8))  # of an older version
 
 
 def test_reference_that_is_no_report_is_refused(tmp_path):

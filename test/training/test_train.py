@@ -11,6 +11,7 @@ import pytest
 pytest.importorskip('torch')
 pytest.importorskip('pytorch_lightning')
 import torch
+from fabricated import write_set
 from tiny import SHORT, TINY, Examination, learn, tiny
 
 from training.batches import to_input
@@ -142,6 +143,15 @@ def test_worse_than_the_reference_names_the_missing_residual(folder, trained, tm
     report = train([folder], trained[0], tiny(), SHORT, said.append, reference)
     assert any('residual' in line for line in said)
     assert 'residual' in report['warnings'][-1]
+
+
+def test_reference_of_another_set_is_told(folder, trained, tmp_path):
+    other = write_set(tmp_path / 'other', clips_per_expression=1, seed=1)
+    settings = dataclasses.replace(SHORT, epochs=1, examples_per_epoch=8)
+    report = train(
+        [other], tmp_path / 'run', tiny(settings), settings, lambda line: None, trained[1]
+    )
+    assert 'on others: they do not compare' in report['warnings'][-1]
 
 
 def test_streaming_network_learns_sequences_with_a_second_head(folder, tmp_path):
