@@ -12,6 +12,7 @@ import ctypes
 import json
 import logging
 import os
+import signal
 import sys
 import warnings
 from pathlib import Path
@@ -20,6 +21,7 @@ import pytorch_lightning as pl
 import torch
 from pytorch_lightning.callbacks import ModelCheckpoint
 from pytorch_lightning.loggers import TensorBoardLogger
+from pytorch_lightning.utilities.exceptions import SIGTERMException
 
 from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS
@@ -40,6 +42,7 @@ from training.targets import CLIP_FRAMES, LABELS
 DEFAULT_MODEL = 'cs3d'
 # What the settings of a training decide about a network, or the data does.
 DECIDED = ('outputs', 'frames', 'transitions')
+STOPPED = 'stopped; the same command does the rest'
 
 __all__ = ['TrainingError', 'data_of', 'load', 'network_of', 'new_network', 'save', 'train']
 
@@ -147,6 +150,8 @@ def train(
         trained with other settings than those that MAY_CHANGE, or on clips that are not there.
     DataError
         If the data is none to train on, or ``out`` cannot be written.
+    SystemExit
+        With status 143, once a batch is done, if it was asked to end by SIGTERM.
     """
     world = int(os.environ.get('WORLD_SIZE', 1))
     if settings.batch % world:
@@ -172,7 +177,7 @@ def train(
         _note_settings(out, network, settings)
     if not is_over:
         say('{} training clips'.format(len(data.clips)))
-        _fit(learner, out, world, str(last) if last.exists() else None)
+        _fit(learner, out, world, str(last) if last.exists() else None, say)
     if not is_first:
         return None
     learnt_from = known_of(data.clips)
@@ -189,7 +194,7 @@ def _make_folder(out):
         ) from error
 
 
-def _fit(learner, out, world, resumed):
+def _fit(learner, out, world, resumed, say):
     try:
         lightning_trainer(out, learner.settings, world).fit(learner, ckpt_path=resumed)
     except OSError as error:  # of TensorBoard: checkpoints have an error of their own
@@ -197,6 +202,13 @@ def _fit(learner, out, world, resumed):
             'the training broke off ({}): see that {} can be written, then run the command '
             'again'.format(error, out)
         ) from error
+    except SIGTERMException:
+        say(STOPPED)
+        raise SystemExit(128 + signal.SIGTERM) from None
+    except SystemExit as error:
+        if isinstance(error.__context__, KeyboardInterrupt):  # which Lightning makes one of
+            raise KeyboardInterrupt from None
+        raise
 
 
 def _note_settings(out, network, settings):
@@ -325,6 +337,8 @@ def main(argv=None):
         )
     except Cs3dError as error:
         raise SystemExit('error: {}'.format(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit(STOPPED) from None
 
 
 if __name__ == '__main__':

@@ -63,6 +63,29 @@ def test_killed_training_resumes_and_ends_where_an_unbroken_one_does(folder, tra
         torch.testing.assert_close(resumed['averaged'][name], value)
 
 
+@pytest.mark.parametrize('number, status', [('SIGTERM', 143), ('SIGINT', 1)])
+def test_training_that_is_stopped_says_so(folder, tmp_path, number, status):
+    script = (
+        'import os, signal, sys\n'
+        'from training.learner import Learner\n'
+        'from training.train import main\n'
+        'def stop(self, *args):\n'
+        '    os.kill(os.getpid(), signal.{})\n'
+        'Learner.on_train_batch_start = stop\n'
+        'main(sys.argv[1:])\n'
+    ).format(number)
+    line = '--width 0.0625 --size 48 --head gap --batch 8 --examples-per-epoch 32 --threads 1'
+    stopped = subprocess.run(
+        [sys.executable, '-c', script, str(folder), '--out', str(tmp_path), *line.split()],
+        capture_output=True,
+        text=True,
+        timeout=120,
+    )
+    assert stopped.returncode == status, stopped.stderr
+    assert 'stopped; the same command does the rest' in stopped.stdout + stopped.stderr
+    assert 'Traceback' not in stopped.stderr
+
+
 def stop_after_an_epoch(folder, out, **others):
     """Leave the checkpoints of a training whose first epoch was a good one."""
     settings = dataclasses.replace(SHORT, time_limit_min=1e-4)
