@@ -277,6 +277,22 @@ def open_cuts(folders, split: str, settings: TrainSettings, size: int) -> CutSeq
     return kind.of(folders, split, settings, size, cuts=cuts)
 
 
+def keep_open(open_data):
+    """Return what opens splits as ``open_data`` does; of sets that were cut, each only once."""
+    known = {}
+
+    def opened(folders, split, settings, size):
+        if not settings.cuts:  # such sets may still grow, and hold their events in memory
+            return open_data(folders, split, settings, size)
+        alike = settings.cuts, settings.learns, settings.doubt_weight, deciding(settings, size)
+        key = json.dumps([*map(str, folders), split, *alike])
+        if key not in known:
+            known[key] = open_data(folders, split, settings, size)
+        return known[key]
+
+    return opened
+
+
 def moves_of(clip: Clip) -> list[float]:
     """Return the times of a clip's moves to expressions that have a name."""
     return [t.switch_ns for t in clip.transitions if t.target is not None]

@@ -27,7 +27,7 @@ from cs3d_ros import Cs3dError
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.checkpoints import TrainingError, WholeFiles, load, network_of, resumable, save
 from training.conclusion import conclude
-from training.cuts import open_cuts
+from training.cuts import keep_open, open_cuts
 from training.data.clips import DataError, write_whole
 from training.dataset import DataSet
 from training.examination import Validation, labels_of
@@ -166,9 +166,11 @@ def train(
     _make_folder(out)
     is_first = int(os.environ.get('RANK', 0)) == 0
     say = say if is_first else lambda line: None
-    size = network.settings.size
+    size, open_data = network.settings.size, keep_open(open_data)
     data = open_data(folders, 'train', settings, size)
     validation = Validation(folders, settings, size, open_data) if is_first else None
+    if is_first and settings.cuts:
+        open_data(folders, 'test', settings, size)  # now, as what comes later was not cut
     learner = Learner(network, settings, data, validation, out, say, began_with)
     last, is_over = out / 'last.ckpt', False
     if last.exists():
@@ -270,7 +272,11 @@ def parser(network: Network) -> argparse.ArgumentParser:
         formatter_class=argparse.RawDescriptionHelpFormatter,
     )
     p.add_argument(
-        'data', type=Path, nargs='+', help='folder(s) made by training.synthesize; may still grow'
+        'data',
+        type=Path,
+        nargs='+',
+        help='folder(s) made by training.synthesize; may still grow (with --cuts: cut before you '
+        'resume)',
     )
     p.add_argument('--out', type=Path, required=True, help='folder of checkpoints; resumes there')
     p.add_argument('--model', default=DEFAULT_MODEL, help='name of a network of training.models')

@@ -215,16 +215,32 @@ def test_settling_is_fitted_without_the_cuts_of_a_training(folder, cuts, tmp_pat
         np.testing.assert_array_equal(one.frames, kept.cut(sequence))
 
 
-def test_training_reads_cuts(folder, cuts, tmp_path):
+def trained(folder, cuts, out, say=lambda line: None):
     args, network, chosen = asked(
-        [str(folder), '--out', str(tmp_path), '--model', 'cs3d', '--size', str(SIZE)]
+        [str(folder), '--out', str(out), '--model', 'cs3d', '--size', str(SIZE)]
         + '--width 0.0625 --head gap --stem-filters 2 --epochs 1 --examples-per-epoch 16'.split()
         + ['--batch', '8', '--threads', '1', '--sequence-frames', str(FRAMES), '--augment']
         + ['--cuts', str(cuts)]
     )
-    report = train(args.data, args.out, network, chosen, say=lambda line: None)
+    return train(args.data, args.out, network, chosen, say)
+
+
+def test_training_reads_cuts(folder, cuts, tmp_path):
+    report = trained(folder, cuts, tmp_path)
     assert report['training']['cuts'] == str(cuts)
     assert 0 <= report['test']['all']['accuracy'] <= 1
+
+
+def test_set_that_grows_meanwhile_is_judged_as_it_was_cut(folder, cuts, tmp_path):
+    grown, some = copy_of(folder, tmp_path / 'set'), copy_of(cuts, tmp_path / 'cuts')
+
+    def grow(line):
+        if line.startswith('epoch'):
+            write_shard(grown / 'c.h5', make_set(1, suffix=' who came later'))
+
+    assert trained(grown, some, tmp_path / 'run', grow)['test_clips'] == 7
+    with pytest.raises(DataError, match='7 of 14 clips were not cut: run training.cut again'):
+        trained(grown, some, tmp_path / 'run')
 
 
 def test_cutting_again_cuts_what_is_missing_and_the_same(folder, cuts, tmp_path):

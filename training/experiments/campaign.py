@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from training.checkpoints import DivergedError, TrainingError
 from training.cut import cut_all
-from training.cuts import deciding
+from training.cuts import deciding, keep_open
 from training.data.clips import DataError, write_whole
 from training.experiments.scale import Scale
 from training.fingerprint import digest, fingerprint
@@ -126,18 +126,7 @@ def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
 
 def opened_once():
     """Return what opens splits as data_of does; of sets that were cut before, each only once."""
-    known = {}
-
-    def opened(folders, split, settings, size):
-        if not settings.cuts:  # such sets may still grow, and hold their events in memory
-            return data_of(folders, split, settings, size)
-        alike = settings.cuts, settings.learns, settings.doubt_weight, deciding(settings, size)
-        key = json.dumps([*map(str, folders), split, *alike])
-        if key not in known:
-            known[key] = data_of(folders, split, settings, size)
-        return known[key]
-
-    return opened
+    return keep_open(data_of)
 
 
 def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:
