@@ -264,18 +264,22 @@ class DataSet:
                 label = clip.label(end_ns, self.window_ns)
                 if end_ns <= clip.end_ns and label is not None and label == transition.target:
                     windows.append(Window(clip, end_ns, label))
-        if not windows:
-            raise DataError(
-                'no window of split {} shows a move: are they longer than {:.1f} s?'.format(
-                    self.split, 2e-9 * self.window_ns
-                )
-            )
+        self._check_moves(windows)
         for _ in range(len(windows) // len(self.shown)):
             drawn = self.draw(UNCHANGED, rng)
             end_ns = drawn.end_ns // period_ns * period_ns
             if drawn.clip.label(end_ns, self.window_ns) == UNCHANGED:
                 windows.append(Window(drawn.clip, end_ns, UNCHANGED))
         return windows
+
+    def _check_moves(self, found):
+        """Raise DataError if there is no move to judge a network on."""
+        if not found:
+            raise DataError(
+                'no window of split {} shows a move: are they longer than {:.1f} s?'.format(
+                    self.split, 2e-9 * self.window_ns
+                )
+            )
 
 
 def balanced(size: int, rng: np.random.Generator, shown=range(UNCHANGED)) -> np.ndarray:

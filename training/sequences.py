@@ -229,17 +229,23 @@ class SequenceSet(DataSet):
 
         The first period after each transition, as far as it was seen and has a name; and of every
         fourth sequence a frame before which nothing changed.
+
+        Raises
+        ------
+        DataError
+            If none is of a transition, as all of them take too long.
         """
         period_ns = self.settings.period_ns
-        found = []
+        moves, quiet = [], []
         for number, sequence in enumerate(sequences):
             _, weight, changing, clear = sequence.targets(period_ns, 0.0)
             for transition in sequence.clip.transitions:
                 frame = int(-(-(transition.end_ns - sequence.start_ns) // period_ns)) - 1
                 is_inside = 0 <= frame < sequence.frames
                 if is_inside and clear[frame] and changing[frame] == transition.target:
-                    found.append((number, frame))
-            quiet = np.flatnonzero((changing == UNCHANGED) & (clear > 0) & (weight > 0))
-            if number % CLIPS_PER_QUIET_MOMENT == 0 and len(quiet):
-                found.append((number, int(rng.choice(quiet))))
-        return found
+                    moves.append((number, frame))
+            still = np.flatnonzero((changing == UNCHANGED) & (clear > 0) & (weight > 0))
+            if number % CLIPS_PER_QUIET_MOMENT == 0 and len(still):
+                quiet.append((number, int(rng.choice(still))))
+        self._check_moves(moves)
+        return moves + quiet

@@ -1,5 +1,7 @@
 """A data set like those of training.synthesize, of dots instead of faces: made in no time."""
 
+from dataclasses import replace
+
 import numpy as np
 
 from cs3d_ros.events import EventBatch
@@ -78,6 +80,18 @@ def make_segment(expression):
         'intensity': 1.0,
         'micro': False,
     }
+
+
+def slow_clip(clip, move_ms):
+    """Return a clip that is told to move for so long, from 300 ms on and from 1600 ms on."""
+    times = {
+        'onset_start_ns': 300 * MS,
+        'apex_start_ns': (300 + move_ms) * MS,
+        'offset_start_ns': 1600 * MS,
+        'offset_end_ns': (1600 + move_ms) * MS,
+    }
+    segments = [{**segment, **times} for segment in clip.entry['segments']]
+    return replace(clip, entry={**clip.entry, 'segments': segments})
 
 
 def make_truth(expression):

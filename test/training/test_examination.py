@@ -6,8 +6,9 @@ pytest.importorskip('pytorch_lightning')
 pytest.importorskip('h5py')
 
 import torch
-from fabricated import write_set
+from fabricated import make_set, slow_clip, write_set
 
+from training.data.clips import DataError, write_shard
 from training.examination import examination_of
 from training.settings import TrainSettings
 from training.targets import AT_REST, LABELS, UNCHANGED
@@ -65,3 +66,10 @@ def test_network_that_learnt_no_offsets_is_asked_for_none(folder):
     found = taught.judge(Knows(taught.truth))
     assert found['all']['accuracy'] == found['score'] == 1.0
     assert found['expressions']['trials'] == 18
+
+
+@pytest.mark.parametrize('learns, answers', [('windows', 'transitions'), ('sequences', 'states')])
+def test_split_whose_moves_are_all_too_slow_is_refused(tmp_path, learns, answers):
+    write_shard(tmp_path / 'a.h5', [slow_clip(clip, 1190) for clip in make_set(1)])
+    with pytest.raises(DataError, match='no window of split test shows a move: .* 1.1 s'):
+        examined(tmp_path, learns=learns, answers=answers)
