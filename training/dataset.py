@@ -53,7 +53,7 @@ class DataSet:
     DataError
         If there are no shards or one is damaged, the split is empty, a label is unknown, an
         identity stands in two splits, or expressions are lacking: faces move to none, in ``train``
-        to a single one, or not to all that the other splits show.
+        to a single one, not to all that the other splits show, or too slowly for any window.
     """
 
     SHELF = Shelf
@@ -96,6 +96,13 @@ class DataSet:
                     where, ', '.join(EXPRESSIONS[label] for label in lacking)
                 )
             )
+        if is_learnt:
+            self._check_windows()
+
+    def _check_windows(self):
+        """Raise DataError if nothing that is drawn can show one of the labels."""
+        for label in (*self.shown, UNCHANGED):
+            self.draw(label, np.random.default_rng(0))
 
     def _shown_elsewhere(self):
         """Return the expressions that other splits of the folders show, and this one does not."""
@@ -182,6 +189,17 @@ class DataSet:
             end_ns = int(rng.uniform(low, max(low, min(high, clip.end_ns))))
             if clip.label(end_ns, window_ns) == label:
                 return Window(clip, end_ns, label)
+        return self._searched(label, rng, window_ns)
+
+    def _searched(self, label, rng, window_ns):
+        """Return a window that ends with a move to a label; for moves that hardly fit into any."""
+        moves = self._by_target[label] if label != UNCHANGED else []
+        for number in rng.permutation(len(moves)):
+            clip, transition = moves[number]
+            end_ns = max(transition.end_ns, clip.start_ns + SHORTEST_LEAD_NS)
+            end_ns = min(end_ns, clip.end_ns)
+            if clip.label(end_ns, window_ns) == label:
+                return Window(clip, end_ns, label)
         raise DataError(
             'no window shows {}: are the transitions longer than {:.1f} s?'.format(
                 LABELS[label], 2e-9 * window_ns
@@ -208,13 +226,7 @@ class DataSet:
         frames = np.empty((size, CLIP_FRAMES, side, side), np.uint8)
         worn = []
         for i, label in enumerate(labels):
-            variation = draw_variation(rng, self.kinds)
-            window_ns = self.window_ns * variation.pace
-            if label == UNCHANGED and rng.random() < BUSY:
-                window = self.draw_busy_unchanged(rng, window_ns)
-            else:
-                window = self.draw(int(label), rng, window_ns)
-            variation = self._less_blank(window, variation)
+            window, variation = self._varied(int(label), rng)
             frames[i] = self.cut(window, variation, rng)
             clip, end_ns = window.clip, window.end_ns
             seen_from_ns = max(clip.start_ns, end_ns - self._seen_ns(variation))
@@ -222,6 +234,18 @@ class DataSet:
         targets, weights = (np.stack(column) for column in zip(*worn))
         clear = np.ones((size, 1), np.float32)
         return Examples(frames, targets, weights, labels[:, None], clear)
+
+    def _varied(self, label, rng):
+        """Return a window of a label and how it is varied."""
+        variation = draw_variation(rng, self.kinds)
+        is_busy = label == UNCHANGED and rng.random() < BUSY
+        draw = self.draw_busy_unchanged if is_busy else partial(self.draw, label)
+        try:
+            window = draw(rng, self.window_ns * variation.pace)
+        except DataError:  # slowed down, a window shows less: moves that fit in may not do so now
+            variation = variation._replace(pace=1.0)
+            window = draw(rng, self.window_ns)
+        return window, self._less_blank(window, variation)
 
     def _seen_ns(self, variation):
         """Return how much of the recording a window shows."""

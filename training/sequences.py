@@ -180,6 +180,9 @@ class SequenceSet(DataSet):
         self._expressionless = [clip for clip in self.clips if not clip.transitions]
         return new
 
+    def _check_windows(self):
+        """Sequences show moves however long they are."""
+
     @staticmethod
     def _stable_place(clip, start_ns, recorded, period_ns, rng):
         """Return a frame before which time may stand still: no transition is under way there."""

@@ -7,7 +7,7 @@ import pytest
 pytest.importorskip('torch')
 
 import torch
-from fabricated import MS, make_clip, make_segment, make_set, write_set
+from fabricated import MS, make_clip, make_segment, make_set, slow_clip, write_set
 
 from cs3d_ros.events import CleaningSettings, EventBatch, SquareAccumulator
 from cs3d_ros.face import Box, face_square
@@ -340,6 +340,38 @@ def test_moves_that_no_window_holds_are_told(data):
         DataError, match='no window of split .* shows a move: .* longer than 0.1 s'
     ):
         short.fixed_windows(np.random.default_rng(0))
+
+
+def write_sad(folder, move_ms, quick=0):
+    """Write the fabricated clips; moves to sad take so long in all but so many of them."""
+    clips = make_set(2)
+    sad = [clip for clip in clips if clip.entry['label'] == 'sad'][quick:]
+    write_shard(
+        folder / 'a.h5', [slow_clip(clip, move_ms) if clip in sad else clip for clip in clips]
+    )
+    return folder
+
+
+def test_moves_that_fit_into_no_slowed_window_are_shown_at_their_own_pace(tmp_path, monkeypatch):
+    data = DataSet(write_sad(tmp_path, 950), 'train')
+    monkeypatch.setattr('training.dataset.draw_variation', lambda *_: Variation(pace=0.8))
+    cut, paces = data.cut, []
+    monkeypatch.setattr(data, 'cut', lambda w, v, rng: paces.append(v.pace) or cut(w, v, rng))
+    labels = data.batch(18, np.random.default_rng(0)).changing[:, 0]
+    assert [pace for pace, label in zip(paces, labels) if label == SAD] == [1.0] * 2
+    assert paces.count(0.8) == 16
+
+
+def test_moves_too_slow_for_any_window_are_told_before_training(tmp_path):
+    with pytest.raises(DataError, match='no window shows sad: .* longer than 1.1 s'):
+        DataSet(write_sad(tmp_path, 1190), 'train')
+
+
+def test_the_one_move_that_a_window_shows_is_found(tmp_path, monkeypatch):
+    data = DataSet(write_sad(tmp_path, 1190, quick=1), 'train')
+    monkeypatch.setattr('training.dataset.TRIES', 0)
+    window = data.draw(SAD, np.random.default_rng(0))
+    assert window.clip.label(window.end_ns, data.window_ns) == SAD
 
 
 def test_expressions_that_no_split_shows_are_not_asked_for(tmp_path):
