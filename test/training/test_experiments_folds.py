@@ -7,11 +7,14 @@ pytest.importorskip('pytorch_lightning')
 pytest.importorskip('h5py')
 pytest.importorskip('numba')
 
-from fabricated import write_set
+from dataclasses import replace
 
-from training.data.clips import ClipSet, DataError
+import numpy as np
+from fabricated import make_clip, make_set, write_set
+
+from training.data.clips import DataError, write_shard
 from training.experiments.__main__ import main
-from training.experiments.folds import parts_of, rare, shown_by, split_of
+from training.experiments.folds import parts_of, rare, shown_by, split_of, usable
 from training.experiments.views import write_view
 
 SCALE = (
@@ -46,7 +49,7 @@ def test_corpus_without_an_expression_is_tested_by_the_others(source, tmp_path):
 
 
 def test_folds_share_no_person_between_splits():
-    parts = parts_of({'s{}'.format(k): set() for k in range(11)}, 4)
+    parts = parts_of({'s{}'.format(k): {'happy'} for k in range(11)}, 4)
     assert sorted(len(part) for part in parts) == [2, 3, 3, 3]
     splits = {name: split_of(name, parts[1], parts[2]) for part in parts for name in part}
     assert [sum(s == kind for s in splits.values()) for kind in ('test', 'val')] == [3, 3]
@@ -54,7 +57,25 @@ def test_folds_share_no_person_between_splits():
 
 def test_more_folds_than_people_are_refused():
     with pytest.raises(DataError, match='got 2 people'):
-        parts_of({'a': set(), 'b': set()}, 3)
+        parts_of({'a': {'happy'}, 'b': {'happy'}, 'c': set()}, 3)
+
+
+def test_every_part_has_somebody_who_shows_something():
+    shown = {'s{}'.format(k): {'happy'} if k < 5 else set() for k in range(12)}
+    parts = parts_of(shown, 5)
+    assert sorted(len(part) for part in parts) == [2, 2, 2, 3, 3]
+    assert sorted(sum(parts, [])) == sorted(shown)
+    assert all(any(shown[name] for name in part) for part in parts)
+
+
+def test_recording_without_a_face_shows_nothing(tmp_path):
+    clips = [clip for clip in make_set(1) if clip.entry['label'] in ('happy', 'neutral')]
+    sad = make_clip(0, 'train', 'someone', 'sad', np.random.default_rng(0))
+    nowhere = replace(sad.truth, box=np.full_like(sad.truth.box, np.nan))
+    write_shard(tmp_path / 'a.h5', [*clips, replace(sad, truth=nowhere)])
+    assert shown_by(usable([tmp_path])) == {
+        name: {'happy'} for name in ('train0', 'val0', 'test0')
+    }
 
 
 def test_every_fold_learns_what_few_people_show():
@@ -82,7 +103,7 @@ def test_expressions_that_too_few_show_are_left_out_and_told(source, tmp_path):
         return None if is_rare and entry['identity'] not in ('train0', 'test1') else entry
 
     corpus = write_view(tmp_path / 'corpus', [source], choose)
-    assert rare(shown_by(ClipSet(corpus).entries)) == {'scared': 2}
+    assert rare(shown_by(usable([corpus]))) == {'scared': 2}
     main(['folds', str(corpus), '--out', str(tmp_path), '--folds', '3', *SCALE])
     result = json.loads((tmp_path / 'folds.json').read_text())
     assert result['left_out'] == {'scared': 2}

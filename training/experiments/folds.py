@@ -9,7 +9,7 @@ from pathlib import Path
 
 import numpy as np
 
-from cs3d_ros.inference.emotion import EXPRESSIONS
+from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
 from training.data.clips import ClipSet, DataError
 from training.experiments.campaign import cut_once, finish
 from training.experiments.examine import Examiner
@@ -17,17 +17,27 @@ from training.experiments.paper import SHIPPED, entry_of, run_of
 from training.experiments.results import write_result
 from training.experiments.views import write_view
 from training.metrics import confusion_matrix, scores
-from training.targets import LABELS
+from training.targets import LABELS, tells_windows
 
 PEOPLE = 3  # least of them that show an expression: to learn from, to choose on, to test
 DRAWS = 1000  # of people into parts
 
 
+def usable(folders) -> list:
+    """Return the entries of the clips that windows can be cut of."""
+    return [
+        entry
+        for clips in map(ClipSet, folders)
+        for index, entry in enumerate(clips.entries)
+        if tells_windows(entry, clips.truth(index))
+    ]
+
+
 def shown_by(entries) -> dict:
-    """Return the expressions that each person moves to, by identity."""
+    """Return the emotions that each person moves to, by identity."""
     shown = {}
     for entry in entries:
-        own = {segment['expression'] for segment in entry['segments']}
+        own = {segment['expression'] for segment in entry['segments']} - {NEUTRAL}
         shown.setdefault(entry['identity'], set()).update(own.intersection(EXPRESSIONS))
     return shown
 
@@ -42,6 +52,8 @@ def parts_of(shown: dict, count: int) -> list:
     """
     Return people in so many parts of equal size, at random; each fold learns all expressions.
 
+    Those who show none are spread over the parts after the others, so that each part shows some.
+
     Parameters
     ----------
     shown : dict
@@ -52,15 +64,17 @@ def parts_of(shown: dict, count: int) -> list:
     Raises
     ------
     DataError
-        If there are fewer than three parts, or fewer people than parts; or if no fold can be made
-        without an expression that it tests and nobody showed it.
+        If there are fewer than three parts, or fewer people who show something than parts; or if
+        no fold can be made without an expression that it tests and nobody showed it.
     """
-    people = sorted(shown)
+    people = sorted(name for name, own in shown.items() if own)
     if count < 3 or len(people) < count:
         raise DataError(
-            '{} folds need as many people, and at least 3 folds (to learn, choose and test), got '
-            '{} people: ask for fewer folds or take a larger corpus'.format(count, len(people))
+            '{} folds need as many people who move to an expression, and at least 3 folds (to '
+            'learn, choose and test), got {} people: ask for fewer folds or take a larger '
+            'corpus'.format(count, len(people))
         )
+    still = sorted(set(shown).difference(people))
     rng = np.random.default_rng(0)
     everything = set().union(*shown.values())
     for _ in range(DRAWS):
@@ -68,7 +82,8 @@ def parts_of(shown: dict, count: int) -> list:
         seen = [set().union(*map(shown.get, part)) for part in parts]
         learnt = [set().union(*_others(seen, k)) for k in range(count)]
         if all(expressions == everything for expressions in learnt):
-            return parts
+            # the last parts may be smaller by one
+            return [sorted(p + still[count - 1 - k :: count]) for k, p in enumerate(parts)]
     raise DataError(
         'no {} folds were found that each learn {}: ask for more folds or take a larger '
         'corpus'.format(count, ', '.join(name for name in EXPRESSIONS if name in everything))
@@ -101,7 +116,7 @@ def cross_validate(
         Processes that cut.
     say : callable
     """
-    entries = [entry for folder in data for entry in ClipSet(folder).entries]
+    entries = usable(data)
     left_out = rare(shown_by(entries))
     kept = [entry for entry in entries if not _shows(entry, left_out)]
     parts = parts_of(shown_by(kept), count)
