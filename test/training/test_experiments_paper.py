@@ -295,6 +295,23 @@ def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
     ]
 
 
+def test_variants_that_were_trained_before_stay_in_the_table(hard, tmp_path):
+    scale = TINY._replace(variations=2)
+    ablation = Ablation(hard, tmp_path, scale, say=lambda line: None)
+    relu, coarse, few = (
+        Variant('ReLU for SSN', ('cs3d', {'ssn': False})),
+        Variant('coarse', training={'frame_step': 64}),
+        ingredients(['hands'])[1],
+    )
+    variants = [LEARNING[0], relu, SETTLING[0], coarse, few]
+    first = ablation.run(variants, clips=10, workers=1, names=['ReLU for SSN'])
+    assert [row['name'] for row in first['rows']] == ['windows', 'ReLU for SSN']
+    result = ablation.run(variants, clips=10, workers=1, names=['windows'])
+    names = ['windows', 'ReLU for SSN', 'slow integration']
+    assert [row['name'] for row in result['rows']] == names
+    assert len(list((tmp_path / 'cuts').iterdir())) == 1  # nothing was cut for the others
+
+
 def test_ablation_cuts_once_whatever_variants_share(hard, tmp_path, monkeypatch):
     cut, real = [], examine.validation_sequences
     monkeypatch.setattr(
@@ -348,9 +365,26 @@ def test_number_that_cannot_be_is_told_at_once(option, capsys):
     assert 'argument {}: 0 is less than'.format(option) in capsys.readouterr().err
 
 
+@pytest.mark.parametrize(
+    'options, last',
+    [
+        (['--variants', 'events cleaned'], ['events cleaned']),
+        (['--without', 'hands'], ['all ingredients', 'without hands']),
+    ],
+)
+def test_variants_that_are_asked_for_are_run(hard, tmp_path, monkeypatch, options, last):
+    names = []
+    monkeypatch.setattr(Ablation, 'run', lambda self, *asked: names.extend(asked[-1]))
+    main(['ablate', str(hard), '--out', str(tmp_path), *options, *SCALE])
+    assert names[-len(last) :] == last
+    assert (len(names) == 1) == ('--variants' in options)
+
+
 def test_unknown_variant_is_told(hard, tmp_path):
     with pytest.raises(SystemExit, match="no variant 'magic'"):
         main(['ablate', str(hard), '--out', str(tmp_path), '--variants', 'magic', *SCALE])
+    with pytest.raises(SystemExit, match="no variant 'without magic'"):
+        main(['ablate', str(hard), '--out', str(tmp_path), '--without', 'magic', *SCALE])
 
 
 def test_variants_have_names_of_their_own():

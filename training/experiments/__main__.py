@@ -66,20 +66,19 @@ def ablate(options):
     from training.experiments.ablate import Ablation
     from training.experiments.variants import INGREDIENTS, LEARNING, SETTLING, ingredients
 
+    known = LEARNING + SETTLING + ingredients(INGREDIENTS)
     left_out = INGREDIENTS if options.without == ['all'] else options.without
-    variants = LEARNING + SETTLING + ingredients(left_out)
-    if options.variants:
-        known = {variant.name: variant for variant in variants}
-        unknown = [name for name in options.variants if name not in known]
-        if unknown:
-            raise Cs3dError(
-                'there is no variant {}: choose of {}'.format(
-                    ', '.join(map(repr, unknown)), ', '.join(map(repr, known))
-                )
+    usual = [variant.name for variant in LEARNING + SETTLING + ingredients(left_out)]
+    names = options.variants or usual
+    unknown = [name for name in names if name not in {variant.name for variant in known}]
+    if unknown:
+        raise Cs3dError(
+            'there is no variant {}: choose of {}'.format(
+                ', '.join(map(repr, unknown)), ', '.join(repr(variant.name) for variant in known)
             )
-        variants = [known[name] for name in options.variants]
+        )
     ablation = Ablation(options.data, options.out, scale_of(options), options.videos, say)
-    ablation.run(variants, options.clips, options.workers)
+    ablation.run(known, options.clips, options.workers, names)
 
 
 def watch(options):

@@ -3,7 +3,14 @@
 from pathlib import Path
 
 from training.data.clips import ClipSet, DataError
-from training.experiments.campaign import Run, cut_once, finish, opened_once, training_of
+from training.experiments.campaign import (
+    Run,
+    cut_once,
+    finish,
+    is_ended,
+    opened_once,
+    training_of,
+)
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
 from training.experiments.examine import Examiner, live
 from training.experiments.grey_camera import plan_of
@@ -38,7 +45,7 @@ class Ablation:
         self._open = opened_once()
         self._examiner = Examiner([self.data], self.out / 'views', live)
 
-    def run(self, variants, clips: int, workers: int) -> dict:
+    def run(self, variants, clips: int, workers: int, names=None) -> dict:
         """
         Return the result of the variants, which is also written after each of them.
 
@@ -49,9 +56,15 @@ class Ablation:
             Of the sets from which an ingredient is left out, and of their base.
         workers : int
             Processes that make those sets, and cuts.
+        names : sequence of str, optional
+            Of those that are to be trained, their bases with them; of the others, those that ask
+            for no training any more count.
         """
+        wanted = {v.name for v in variants if not names or v.name in names}
+        wanted |= {v.base for v in variants if v.name in wanted}
+        listed = [v for v in variants if v.name in wanted or self._is_done(v, clips, workers)]
         rows = []
-        for variant in variants:
+        for variant in listed:
             source = self._source(variant, clips, workers)
             runs = [self._judged(variant, source, seed, workers) for seed in self.scale.seeds]
             row = {'name': variant.name, 'changes': variant.changes, 'base': variant.base}
@@ -60,46 +73,62 @@ class Ablation:
             result = write_result(self.out, 'ablation', result, self.scale.note())
         return result
 
-    def _source(self, variant: Variant, clips, workers) -> Path:
-        """Return the folder that a variant learns from."""
+    def _is_done(self, variant, clips, workers):
+        source = self._place(variant, clips)
+        runs = [self._run(variant, source, seed) for seed in self.scale.seeds]
+        # what never began was not cut either, and is not to be cut for this question
+        if not (source.exists() and (self.out / 'runs' / runs[0].name).exists()):
+            return False
+        return all(is_ended(self._cut(run, workers), self.out) for run in runs)
+
+    def _place(self, variant, clips) -> Path:
+        """Return the folder that a variant learns from, which need not be there yet."""
         if variant.same_data:
             return self.data
-        if not variant.without:
-            return self._first(clips)
-        folder = self.out / 'sets' / 'without-{}-{}'.format('-'.join(variant.without), clips)
-        plan = plan_of(self.data)._replace(without=tuple(sorted(variant.without)))
-        synthesize(plan, folder, clips, local_workers(workers))
+        name = 'without-' + '-'.join(variant.without) if variant.without else 'first'
+        return self.out / 'sets' / '{}-{}'.format(name, clips)
+
+    def _source(self, variant: Variant, clips, workers) -> Path:
+        """Return the folder that a variant learns from, made if it is not there."""
+        folder = self._place(variant, clips)
+        if variant.without:
+            plan = plan_of(self.data)._replace(without=tuple(sorted(variant.without)))
+            synthesize(plan, folder, clips, local_workers(workers))
+        elif not variant.same_data:
+            self._write_first(folder, clips)
         return folder
 
-    def _first(self, clips):
-        """Return a set of the first clips, as many as those have that lack an ingredient."""
+    def _write_first(self, folder, clips):
+        """Write a set of the first clips, as many as those have that lack an ingredient."""
         known = sum(entry['index'] < clips for entry in ClipSet(self.data).entries)
         if known < clips:
             raise DataError(
                 '{} holds {} of the {} clips that its base is to learn from: ask for fewer by '
                 '--clips, or render more'.format(self.data, known, clips)
             )
-        return write_view(
-            self.out / 'sets' / 'first-{}'.format(clips),
-            [self.data],
-            lambda entry: entry if entry['index'] < clips else None,
-        )
+        write_view(folder, [self.data], lambda entry: entry if entry['index'] < clips else None)
 
     def _network_settings(self, variant):
         network, settings = variant.network
         return self.scale.applied({**(TABLE[SHIPPED][1] if network == 'cs3d' else {}), **settings})
 
-    def _judged(self, variant, source, seed, workers):
+    def _run(self, variant, source, seed):
+        """Return the training of a variant."""
         name = variant.name if variant.trains else BASE
         network = variant.network[0]
-        run = Run(
+        return Run(
             'ablation/' + folder_name(name),
             network,
             self._network_settings(variant),
             training_of(self.scale, network, seed, variant.training),
             (source,),
         )
-        run = cut_once(run, self.scale, self.out, workers, self.say)
+
+    def _cut(self, run, workers):
+        return cut_once(run, self.scale, self.out, workers, self.say)
+
+    def _judged(self, variant, source, seed, workers):
+        run = self._cut(self._run(variant, source, seed), workers)
         trained = finish(run, self.out, self.say, self._open)
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
