@@ -106,7 +106,7 @@ def cut_shard(path: Path, out: Path, settings: TrainSettings, size: int, variati
     table, columns = io.BytesIO(), zip(*rows) if rows else [[]] * len(COLUMNS)
     typed = {name: np.array(c, COLUMNS[name]) for name, c in zip(COLUMNS, columns)}
     np.savez(table, shard=clips_digest(shard), **typed)
-    write_whole(out / (path.stem + '.frames'), np.concatenate(frames).tobytes())
+    write_whole(out / (path.stem + '.frames'), np.concatenate(frames).data)
     write_whole(out / (path.stem + '.npz'), table.getvalue())  # last: now the shard is cut
 
 

@@ -6,9 +6,9 @@ pytest.importorskip('numba')
 
 from fabricated import write_set
 
-from training.data.clips import ClipSet, DataError
+from training.data.clips import ClipSet, DataError, read_entries
 from training.dataset import DataSet
-from training.experiments.views import write_view
+from training.experiments.views import CLIPS_PER_SHARD, write_view
 from training.fingerprint import clip_digest
 
 
@@ -57,6 +57,15 @@ def test_older_view_is_replaced(source, tmp_path):
     folder = write_view(tmp_path / 'view', [source], lambda entry: entry)
     write_view(folder, [source], lambda e: e if e['label'] == 'sad' else None)
     assert {entry['label'] for entry in ClipSet(folder).entries} == {'sad'}
+
+
+def test_long_view_is_several_shards_and_a_shorter_one_leaves_none_of_them(source, tmp_path):
+    folder = write_view(tmp_path / 'view', [source], lambda entry: entry)
+    (folder / 'view.h5').write_bytes((source / 'a.h5').read_bytes())  # as views were once
+    lengths = [len(read_entries(path)) for path in sorted(folder.glob('view-*.h5'))]
+    assert lengths == [CLIPS_PER_SHARD, 42 - CLIPS_PER_SHARD]
+    write_view(folder, [source], lambda e: e if e['label'] == 'sad' else None)
+    assert [path.name for path in folder.glob('*.h5')] == ['view-0000.h5']
 
 
 def test_view_of_nothing_is_refused(source, tmp_path):

@@ -1,7 +1,7 @@
 """
 Sets made of clips of other sets, which they point to: nothing is copied.
 
-A view is one shard whose clips are external links of HDF5; whatever reads sets reads it, too. It
+The clips of a view's shards are external links of HDF5; whatever reads sets reads it, too. It
 picks clips (of one condition, so many of a set) and may put them into other splits (folds).
 """
 
@@ -12,6 +12,8 @@ import h5py
 import numpy as np
 
 from training.data.clips import DataError, read_entries, write_whole
+
+CLIPS_PER_SHARD = 32  # what is cut at once by one process, and then in its memory
 
 
 def write_view(folder: Path, sources, choose) -> Path:
@@ -33,6 +35,27 @@ def write_view(folder: Path, sources, choose) -> Path:
     DataError
         If a source holds no shards, or nothing was chosen.
     """
+    entries, links, attributes = _chosen(sources, choose)
+    if not entries:
+        raise DataError(
+            'no clip of {} is left for {}: make more clips'.format(
+                ', '.join(map(str, sources)), folder.name
+            )
+        )
+    folder.mkdir(parents=True, exist_ok=True)
+    written = set()
+    for start in range(0, len(entries), CLIPS_PER_SHARD):
+        some = slice(start, start + CLIPS_PER_SHARD)
+        path = folder / 'view-{:04d}.h5'.format(start // CLIPS_PER_SHARD)
+        write_whole(path, _packed(entries[some], links[some], attributes))
+        written.add(path)
+    for older in set(folder.glob('*.h5')) - written:
+        older.unlink()
+    return folder
+
+
+def _chosen(sources, choose):
+    """Return the entries that stand in a view, links to their clips, attributes for its shards."""
     entries, links, attributes = [], [], {}
     for source in map(Path, sources):
         shards = sorted(source.glob('*.h5'))
@@ -49,15 +72,7 @@ def write_view(folder: Path, sources, choose) -> Path:
                     links.append(h5py.ExternalLink(str(path.resolve()), '/{}'.format(number)))
         with h5py.File(shards[0], 'r', locking=False) as shard:
             attributes = dict(shard.attrs)
-    if not entries:
-        raise DataError(
-            'no clip of {} is left for {}: make more clips'.format(
-                ', '.join(map(str, sources)), folder.name
-            )
-        )
-    folder.mkdir(parents=True, exist_ok=True)
-    write_whole(folder / 'view.h5', _packed(entries, links, attributes))
-    return folder
+    return entries, links, attributes
 
 
 def _packed(entries, links, attributes) -> bytes:
