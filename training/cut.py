@@ -11,6 +11,7 @@ import argparse
 import io
 import json
 import os
+import signal
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import fields
 from multiprocessing import get_context
@@ -140,12 +141,17 @@ def cut_all(
     if found != wanted:
         raise DataError('{} holds cuts of other settings: name another folder'.format(out))
     left = [shard for shard in shards if not _is_cut(shard, out / (shard.stem + '.npz'))]
-    # spawned, as threads of the libraries do not outlive a fork
-    with ProcessPoolExecutor(workers, get_context('spawn')) as pool:
+    # spawned, as threads of the libraries do not outlive a fork; Ctrl-C ends them without a word
+    ended_by = signal.signal, (signal.SIGINT, signal.SIG_DFL)
+    with ProcessPoolExecutor(workers, get_context('spawn'), *ended_by) as pool:
         tasks = [pool.submit(cut_shard, shard, out, settings, size, variations) for shard in left]
-        for done, task in enumerate(as_completed(tasks), 1):
-            task.result()
-            say('cut {} of {} shards'.format(done, len(left)))
+        try:
+            for done, task in enumerate(as_completed(tasks), 1):
+                task.result()
+                say('cut {} of {} shards'.format(done, len(left)))
+        except BaseException:
+            pool.shutdown(cancel_futures=True)
+            raise
 
 
 def _is_cut(shard, part):
@@ -183,6 +189,8 @@ def main(argv=None):
         cut_all(args.data, args.out, settings, *numbers, say=lambda line: print(line, flush=True))
     except Cs3dError as error:
         raise SystemExit('error: {}'.format(error)) from error
+    except KeyboardInterrupt:
+        raise SystemExit('stopped; the same command does the rest') from None
 
 
 if __name__ == '__main__':

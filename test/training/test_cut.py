@@ -11,7 +11,7 @@ from fabricated import PLACES, make_set, write_set
 
 from cs3d_ros.inference.emotion import EXPRESSIONS
 from training.calibrate import validation_sequences
-from training.cut import main
+from training.cut import cut_all, main
 from training.cuts import LEAST_FRAMES, read_cuts
 from training.data.clips import DataError, write_shard
 from training.experiments.views import write_view
@@ -342,6 +342,39 @@ def test_other_cuts_in_the_folder_are_not_mixed_with(folder, cuts, tmp_path):
     with pytest.raises(SystemExit, match='holds cuts of other settings'):
         cut(folder, some, '--variations', 5, '--augment')
     assert json.loads((some / 'cuts.json').read_text())['variations'] == 6
+
+
+@pytest.fixture
+def many(tmp_path):
+    """Return a set of a dozen shards."""
+    folder = tmp_path / 'many'
+    folder.mkdir()
+    for number, clip in enumerate(make_set(1)[:12]):
+        write_shard(folder / '{:02d}.h5'.format(number), [clip])
+    return folder
+
+
+def cut_many(folder, out, say):
+    cut_all(folder, out, settings(), SIZE, 1, 1, say)
+
+
+def test_damaged_shard_is_told_before_all_others_are_cut(many, tmp_path):
+    (many / '00.h5').write_bytes(b'no shard')
+    with pytest.raises(DataError, match='00.h5'):
+        cut_many(many, tmp_path / 'out', lambda line: None)
+    assert len(list((tmp_path / 'out').glob('*.npz'))) < 8
+
+
+def test_cutting_that_is_stopped_leaves_the_rest(many, tmp_path, monkeypatch):
+    def stop(line):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        cut_many(many, tmp_path / 'out', stop)
+    assert 1 <= len(list((tmp_path / 'out').glob('*.npz'))) < 8
+    monkeypatch.setattr('training.cut.cut_all', lambda *_, **__: stop(''))
+    with pytest.raises(SystemExit, match='^stopped; the same command does the rest$'):
+        main([str(many), '--out', str(tmp_path / 'out')])
 
 
 def test_folder_without_shards_is_refused(tmp_path):
