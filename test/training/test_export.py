@@ -26,7 +26,15 @@ from cs3d_ros.pipeline import Preprocessor
 from training.cards import card_of
 from training.checkpoints import SCHEMA, TrainingError, save
 from training.data.clips import DataError
-from training.export import ExportError, differences, export, main, metadata_of, write_bundle
+from training.export import (
+    ExportError,
+    differences,
+    export,
+    main,
+    mean_difference,
+    metadata_of,
+    write_bundle,
+)
 
 ROOT = Path(__file__).resolve().parents[2]
 REAL = ROOT.parent / 'shared' / 'data'
@@ -149,6 +157,15 @@ def test_bundle_that_answers_otherwise_is_refused(exported, tmp_path, monkeypatc
     with pytest.raises(ExportError, match='differ by 6.0e-02, more than .*' + cure):
         write_bundle(network, metadata, tmp_path / 'a.onnx', int8_frames=frames)
     assert list(tmp_path.iterdir()) == []
+
+
+def test_sequences_shorter_than_a_clip_prove_nothing_about_int8(tmp_path):
+    network, rng = network_of('cs3d', **SMALL_CLIP), np.random.default_rng(0)
+    short, long = ([frames_of(rng, length)] for length in (15, 16))
+    path = tmp_path / 'a.onnx'
+    write_bundle(network, metadata_of(network, report_of(network), 'x'), path, 1.0, short + long)
+    alone, mixed = (mean_difference(network, 1.0, path, s) for s in (long, 8 * short + long))
+    assert mixed == alone
 
 
 def checkpoint_of(network, path, **fields):
