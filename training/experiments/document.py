@@ -90,6 +90,6 @@ Written by `python -m training.experiments paper` from the JSONs of its runs; no
 typed. Means are over seeds, ± half of the 95 % interval (Student). Accuracy is that of seven
 expressions on clips of rendered people whom neither training nor choice saw: one answer per
 transition, the clip networks to the window that shows it, the streaming one after the same frame.
-Half of these answers is neutral, as every face goes back to it; mean recall counts each expression
-alike, and guessing brings 14.3 %.
+More than half of these answers are neutral, as every face goes back to it; mean recall counts each
+expression alike, and guessing brings 14.3 %.
 """
