@@ -127,6 +127,16 @@ def test_training_that_broke_off_is_told_and_not_averaged(folders):
     assert '1 of 3 broke off' in text
 
 
+def test_set_without_a_standard_condition_has_no_figures_of_one(folders):
+    rows = [network(name, [0.6, 0.7], 1e8) for name in ('C3D', '+ attention')]
+    for row in rows:
+        row['runs'] = [{**run, 'standard': None} for run in row['runs']]
+    write_result(folders[0], 'ladder', {'rows': rows, **RATES})
+    text = written(folders)
+    assert '| C3D | – | – | – | 65.0 ±' in text
+    assert 'same seeds: – points (at least equal is asked for); of mean recall' in text
+
+
 def test_single_seed_has_no_interval():
     assert percent([0.5]) == '50.0 (1 seed)'
 

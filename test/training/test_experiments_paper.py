@@ -147,6 +147,13 @@ def test_conditions_are_judged_apart_and_together(trained, hard, tmp_path):
     assert all(0 <= share <= 1 for share in found['silent'].values())
 
 
+def test_set_without_a_standard_condition_has_no_figures_of_one(trained, hard, tmp_path):
+    posed = write_view(tmp_path / 'posed', [hard], lambda e: {**e, 'condition': 'pose'})
+    found = Examiner([posed], tmp_path / 'views').summary(trained)
+    assert found['standard'] is None
+    assert found['all']['trials'] == 24
+
+
 def test_answers_are_kept_beside_the_checkpoint(trained, hard, tmp_path, monkeypatch):
     before = Examiner([hard], tmp_path / 'a').answers(trained)
     monkeypatch.setattr(

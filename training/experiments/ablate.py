@@ -133,13 +133,13 @@ class Ablation:
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
         summary = self._examiner.summary(trained)
-        standard, hard = summary['standard']['mean_recall'], summary['hard']
+        standard, hard = summary['standard'], summary['hard']
         bundle, reach_ms = self._examiner.bundle(trained), run.training.background_activity_ms
         way = variant.settling, variant.baseline, reach_ms
         real = settled_on(bundle, self._watched, *way) if self._watched else None
         return {
             'seed': seed,
-            'standard': standard,
+            'standard': standard['mean_recall'] if standard else None,
             'hard': hard,
             'settled': settled_on(bundle, self._strangers, *way) if self._strangers else None,
             'real': real,

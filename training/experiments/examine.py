@@ -122,7 +122,7 @@ class Examiner:
         -------
         dict
             ``standard`` and ``all``: scores over seven expressions, in the standard condition
-            (all, where a set knows none) and in all of them; ``conditions``: trials, accuracy and
+            (None where a set knows none) and in all of them; ``conditions``: trials, accuracy and
             mean recall in each that shows as many expressions as all of them do; ``hard``: mean
             recall, on average over the hardest, None if one is missing; ``silent``: share of
             zeros by activation layer, on standard clips; ``sparse_energy_mj``: estimate for
@@ -136,7 +136,7 @@ class Examiner:
             name: _scores(*pair) for name, pair in answers.items() if set(pair[0]) == shown
         }
         return {
-            'standard': _scores(*answers[STANDARD]) if STANDARD in answers else everything,
+            'standard': _scores(*answers[STANDARD]) if STANDARD in answers else None,
             'all': everything,
             'conditions': {
                 name: {kind: found[kind] for kind in ('trials', 'accuracy', 'mean_recall')}

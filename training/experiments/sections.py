@@ -40,7 +40,12 @@ def _ladder_table(result):
 
 def _share_of(kind, figure):
     """Return what makes a cell: a share over the runs that did not break off."""
-    return lambda row, done: percent([run[kind][figure] for run in done])
+    return lambda row, done: percent(_scored(done, kind, figure))
+
+
+def _scored(runs, kind, figure):
+    """Return a figure of runs; none of a condition that their set does not know."""
+    return [run[kind][figure] for run in runs if run[kind]]
 
 
 # Of a row and its runs that did not break off.
@@ -49,7 +54,7 @@ _LADDER_COLUMNS = {
     'accuracy, standard, %': _share_of('standard', 'accuracy'),
     'mean recall, standard, %': _share_of('standard', 'mean_recall'),
     'macro-F1, standard': lambda row, done: spread(
-        [run['standard']['macro_f1'] for run in done], '{:.3f}'
+        _scored(done, 'standard', 'macro_f1'), '{:.3f}'
     ),
     'accuracy, all conditions, %': _share_of('all', 'accuracy'),
     'mean recall, all conditions, %': _share_of('all', 'mean_recall'),
@@ -82,16 +87,14 @@ def _silent(run):
 def _verdicts(result):
     """Return what the bars on accuracy say, as far as both sides were run."""
     runs = {row['name']: {run['seed']: run for run in finished(row)} for row in result['rows']}
-    lines = []
-    for run in [run for row in result['rows'] for run in finished(row)][:1]:
-        lines.append(
-            '- Always the most frequent answer, neutral, would be right in {:.1%}.'.format(
-                run['standard']['chance']
-            )
-        )
+    everyone = [run for row in result['rows'] for run in finished(row)]
+    lines = [
+        '- Always the most frequent answer, neutral, would be right in {:.1%}.'.format(chance)
+        for chance in _scored(everyone, 'standard', 'chance')[:1]
+    ]
     lines += [
         '- `{}`, seven expressions, standard condition: {} % (85 is asked for).'.format(
-            name, percent([run['standard']['accuracy'] for run in runs[name].values()])
+            name, percent(_scored(runs[name].values(), 'standard', 'accuracy'))
         )
         for name in (CS3D, STREAM)
         if runs.get(name)
@@ -106,7 +109,8 @@ def _verdicts(result):
             if seed in runs.get(other, {})
         ]
         if pairs:
-            gained = [a['standard']['accuracy'] - b['standard']['accuracy'] for a, b in pairs]
+            both = [[run['standard'] for run in pair] for pair in pairs if pair[0]['standard']]
+            gained = [a['accuracy'] - b['accuracy'] for a, b in both]
             known = [a['all']['mean_recall'] - b['all']['mean_recall'] for a, b in pairs]
             lines.append(
                 '- `{}` less `{}`, same seeds: {} points ({} is asked for); of mean recall in all '
