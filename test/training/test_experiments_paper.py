@@ -176,6 +176,21 @@ def test_network_is_asked_anew_about_other_events_of_the_same_plan(trained, sour
     assert len(set(trained.folder.glob('answers-*')) - before) == 2
 
 
+@pytest.mark.parametrize('length', [0, 20])
+def test_answers_that_were_cut_off_are_asked_for_again(trained, hard, tmp_path, length):
+    examiner = Examiner([hard], tmp_path / 'views')
+    before = examiner.answers(trained)
+    for path in trained.folder.glob('answers-*.json'):
+        path.write_text(path.read_text()[:length])
+    np.testing.assert_array_equal(examiner.answers(trained)['pose'], before['pose'])
+
+
+def test_set_without_test_clips_is_told_before_training(hard, tmp_path):
+    others = write_view(tmp_path / 'others', [hard], lambda e: None if e['split'] == 'test' else e)
+    with pytest.raises(DataError, match='no clip of .*others is in the split test'):
+        Examiner([others], tmp_path / 'views')
+
+
 def test_ladder_has_the_steps_of_the_paper_in_order():
     assert list(TABLE)[1:5] == list(LADDER)[:4]
     assert {C3D, CS3D, STREAM, SHIPPED} <= set(TABLE)

@@ -37,6 +37,11 @@ class Examiner:
         Folder for views of them, one per condition.
     open_data : callable
         What opens a split, as training.train takes it.
+
+    Raises
+    ------
+    DataError
+        If they have no such clip.
     """
 
     def __init__(self, data: list, views: Path, open_data=data_of):
@@ -47,6 +52,11 @@ class Examiner:
             for entry in ClipSet(folder).entries
             if entry['split'] == 'test'
         ]
+        if not entries:
+            raise DataError(
+                'no clip of {} is in the split test, which networks are asked about: make more '
+                'clips'.format(', '.join(map(str, self._data)))
+            )
         self.conditions = sorted({entry['condition'] for entry in entries})
         self._mark = '-'.join(map(content_of, self._data))
         self._examinations, self._sequences = {}, {}
@@ -63,7 +73,7 @@ class Examiner:
     def _asked(self, trained) -> dict:
         """Return all that a network was asked, which is kept beside its checkpoint."""
         path = trained.folder / 'answers-{}.json'.format(self._mark)
-        if not path.exists():
+        if not _is_whole(path):
             network = network_of(load(trained.checkpoint)).to(device())
             training = trained.run.training
             answers, busy = {}, None
@@ -167,6 +177,15 @@ class Examiner:
         if key not in self._sequences:
             self._sequences[key] = validation_sequences(folders, train_settings, size)
         return self._sequences[key]
+
+
+def _is_whole(path):
+    """Tell whether a file is there and JSON: a disk that was full may have cut it off."""
+    try:
+        json.loads(path.read_text())
+    except (FileNotFoundError, ValueError):
+        return False
+    return True
 
 
 def live(folders, split, settings, size):
