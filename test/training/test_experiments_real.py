@@ -16,6 +16,7 @@ from training.data.clips import DataError
 from training.experiments.__main__ import main
 from training.experiments.chain import Answer
 from training.experiments.judgement import Heard, judge_clip, judge_heard
+from training.experiments.real import pictures_of
 from training.experiments.real_clips import (
     HELD_S,
     Change,
@@ -231,6 +232,14 @@ def test_folder_without_boxes_is_judged_by_the_finder_alone(videos, bundle, tmp_
 def test_folder_without_labels_is_told(bundle, tmp_path):
     with pytest.raises(SystemExit, match='no folder of labelled videos'):
         main(['real', bundle, '--videos', str(tmp_path), '-o', str(tmp_path / 'out')])
+
+
+def test_pictures_of_clips_that_differ_by_suffix_do_not_replace_each_other():
+    assert pictures_of(['smile.mp4', 'smile.avi', 'talking/a.mp4']) == {
+        'smile.mp4': 'smile.mp4.png',
+        'smile.avi': 'smile.avi.png',
+        'talking/a.mp4': 'talking-a.png',
+    }
 
 
 def test_rendered_clip_is_labelled_as_a_real_one():

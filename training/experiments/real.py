@@ -1,5 +1,6 @@
 """How a bundle does on videos of real people, through the robot's own chain."""
 
+from collections import Counter
 from pathlib import Path
 from typing import NamedTuple
 
@@ -64,8 +65,9 @@ def run_real(
     settings = settings_for(clips, presets)
     cleaning = CleaningSettings(background_activity_ns=round(1e6 * background_ms))
     rows, heard = [], {setting: [] for setting in settings}
+    pictures = pictures_of([clip.name for clip in clips])
     for clip in clips:
-        panels, picture = {}, clip.name.replace('/', '-').rsplit('.', 1)[0] + '.png'
+        panels, picture = {}, pictures[clip.name]
         for setting, frames in watched(clip, engine.bundle, settings, cleaning):
             answers = panels[setting] = answers_to(frames, engine)
             verdict = judge_clip(clip, answers, engine.bundle.classes)
@@ -88,6 +90,14 @@ def run_real(
     report = write_result(out, 'real', report)
     write_whole(out / 'real.md', described(report).encode())
     return report
+
+
+def pictures_of(names) -> dict:
+    """Return the name of each clip's picture; those alike but for their suffix keep it."""
+    flat = {name: name.replace('/', '-') for name in names}
+    stems = {name: own.rsplit('.', 1)[0] for name, own in flat.items()}
+    counts = Counter(stems.values())
+    return {n: (stems[n] if counts[stems[n]] == 1 else flat[n]) + '.png' for n in names}
 
 
 def settings_for(clips, presets) -> list:
