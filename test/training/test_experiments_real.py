@@ -14,6 +14,7 @@ from inference.tiny_onnx import METADATA, write_tiny_bundle
 from cs3d_ros.inference.emotion import EXPRESSIONS, Emotion
 from training.data.clips import DataError
 from training.experiments.__main__ import main
+from training.experiments.candidates import watch_all
 from training.experiments.chain import Answer
 from training.experiments.judgement import Heard, judge_clip, judge_heard
 from training.experiments.real import pictures_of
@@ -232,6 +233,18 @@ def test_folder_without_boxes_is_judged_by_the_finder_alone(videos, bundle, tmp_
 def test_folder_without_labels_is_told(bundle, tmp_path):
     with pytest.raises(SystemExit, match='no folder of labelled videos'):
         main(['real', bundle, '--videos', str(tmp_path), '-o', str(tmp_path / 'out')])
+
+
+def test_folder_that_names_no_clip_is_told(videos, bundle, tmp_path):
+    (videos / 'labels.json').write_text('{"clips": {}}')
+    with pytest.raises(SystemExit, match='labels.json names no clip'):
+        main(['real', bundle, '--videos', str(videos), '-o', str(tmp_path / 'out')])
+
+
+def test_candidates_are_not_compared_on_videos_without_boxes(videos):
+    (videos / 'boxes.json').unlink()
+    with pytest.raises(DataError, match='no video of .* has true boxes.*: add boxes.json'):
+        watch_all(videos)
 
 
 def test_pictures_of_clips_that_differ_by_suffix_do_not_replace_each_other():

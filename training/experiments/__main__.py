@@ -198,7 +198,7 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser('ablate', help='what each ingredient brings')
     c.add_argument('data', type=Path)
     c.add_argument('--out', type=Path, required=True)
-    c.add_argument('--videos', type=Path, help='labelled videos of real people')
+    c.add_argument('--videos', type=Path, help='of real people, with labels and boxes')
     c.add_argument('--variants', nargs='+', metavar='NAME', help='all by default')
     c.add_argument(
         '--without',

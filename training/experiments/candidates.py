@@ -14,7 +14,7 @@ import numpy as np
 from cs3d_ros.events import Cleaner, CleaningSettings, EventBatch
 from cs3d_ros.inference import OnnxRuntimeEngine
 from cs3d_ros.inference.emotion import NEUTRAL
-from training.data.clips import ClipSet
+from training.data.clips import ClipSet, DataError
 from training.experiments.chain import answers_to, boxed_frames
 from training.experiments.judgement import heard_of, judge_clip, judge_heard, together
 from training.experiments.real_clips import RealClip, read_clips, watch
@@ -42,8 +42,21 @@ class Watched(NamedTuple):
 
 
 def watch_all(videos: Path) -> list:
-    """Return the real clips that have boxes, in every preset, to be answered by many networks."""
+    """
+    Return the real clips that have boxes, in every preset, to be answered by many networks.
+
+    Raises
+    ------
+    DataError
+        If none has, or the folder is none of labelled videos.
+    """
     clips = [clip for clip in read_clips(videos) if clip.boxes is not None]
+    if not clips:
+        raise DataError(
+            'no video of {} has true boxes, at which networks are compared: add boxes.json'.format(
+                videos
+            )
+        )
     return [
         Watched(clip, watch(clip, preset), clip.end_ns) for preset in PRESETS for clip in clips
     ]

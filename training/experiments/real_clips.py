@@ -89,13 +89,15 @@ def read_clips(folder: Path) -> list:
     Raises
     ------
     DataError
-        If the labels are not there or say what no label says.
+        If the labels are not there, name no clip, or say what no label says.
     """
     folder = Path(folder)
     try:
         labels = json.loads((folder / 'labels.json').read_text())['clips']
         boxes = folder / 'boxes.json'
         boxes = json.loads(boxes.read_text())['boxes'] if boxes.exists() else {}
+        if not labels:
+            raise ValueError('labels.json names no clip')
         return [_clip(folder, name, label, boxes.get(name)) for name, label in labels.items()]
     except (OSError, ValueError, KeyError, TypeError, AttributeError) as error:
         raise DataError('{} is no folder of labelled videos: {}'.format(folder, error)) from error
