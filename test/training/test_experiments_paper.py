@@ -301,6 +301,13 @@ def test_cross_tests_both_ways(source, tmp_path):
     assert all(pair['trials'] == 24 for pair in pairs)
 
 
+@pytest.mark.parametrize('name', ['faces_1', 'Faces-1', 'faces-1'])
+def test_cross_refuses_names_that_make_one_folder(tmp_path, name):
+    both = str(tmp_path / 'a' / 'faces-1'), str(tmp_path / 'b' / name)
+    with pytest.raises(SystemExit, match="differ in letters or digits, got 'faces-1' and"):
+        main(['cross', *both, '--out', str(tmp_path)])
+
+
 def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
     ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
     relu = Variant('ReLU for SSN', ('cs3d', {'ssn': False}))

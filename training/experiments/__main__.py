@@ -46,10 +46,14 @@ def paper(options):
 def cross(options):
     """Train on each of two sets, test on both."""
     from training.experiments.paper import cross as train_and_test
+    from training.experiments.paper import folder_name
 
     sets = {folder.name: folder for folder in (options.a, options.b)}
-    if len(sets) < 2:
-        raise Cs3dError('A and B must have different names, both are {!r}'.format(options.a.name))
+    if len(set(map(folder_name, sets))) < 2:
+        raise Cs3dError(
+            'A and B must have names that differ in letters or digits, got {!r} and {!r}: rename '
+            'one of the folders'.format(options.a.name, options.b.name)
+        )
     train_and_test(sets, options.out, scale_of(options), options.workers, say)
 
 
