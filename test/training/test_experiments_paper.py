@@ -308,6 +308,14 @@ def test_cross_refuses_names_that_make_one_folder(tmp_path, name):
         main(['cross', *both, '--out', str(tmp_path)])
 
 
+def test_document_alone_needs_no_data(tmp_path):
+    (tmp_path / 'out').mkdir()
+    document = tmp_path / 'results.md'
+    line = ['paper', str(tmp_path / 'gone'), '--out', str(tmp_path / 'out'), '--parts']
+    main([*line, '--document', str(document)])
+    assert document.read_text().startswith('# What was measured')
+
+
 def test_ablation_trains_what_differs_and_settles_what_does_not(hard, tmp_path):
     ablation = Ablation(hard, tmp_path, TINY, say=lambda line: None)
     relu = Variant('ReLU for SSN', ('cs3d', {'ssn': False}))

@@ -26,6 +26,14 @@ def say(line):
 def paper(options):
     """Train, measure, and write the document of what is there."""
     from training.experiments.document import write_document
+
+    if options.parts:
+        _run_parts(options)
+    write_document(options.out, options.document)
+    say('{} is written'.format(options.document))
+
+
+def _run_parts(options):
     from training.experiments.grey import Grey
     from training.experiments.paper import Paper
 
@@ -39,8 +47,6 @@ def paper(options):
             made.ladder(options.networks)
         else:
             getattr(made, part)()
-    write_document(options.out, options.document)
-    say('{} is written'.format(options.document))
 
 
 def cross(options):
