@@ -1,4 +1,4 @@
-"""Events made up for node tests."""
+"""Events and a video made up for node tests."""
 
 import numpy as np
 
@@ -7,6 +7,7 @@ from cs3d_ros.events import EventBatch
 SENSOR = 64, 48
 PERIOD_NS = 33_333_333
 START_NS = 10**12 // PERIOD_NS * PERIOD_NS
+CLIP_FRAMES, CLIP_FPS = 13, 8.0  # slow, so that a busy machine keeps up
 
 
 def moving_events(seed, periods, rate=200):

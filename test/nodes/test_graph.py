@@ -2,13 +2,14 @@ import numpy as np
 import pytest
 from hri_msgs.msg import Expression, NormalizedRegionOfInterest2D
 from moving import PERIOD_NS, SENSOR, moving_events
+from peer import Peer
 from sensor_msgs.msg import Image
 from vision_msgs.msg import Classification
 
 from cs3d_ros.events import EventBatch, write_recording
 from cs3d_ros.face import Box
 from cs3d_ros.inference import OnnxRuntimeEngine
-from cs3d_ros.nodes import messages
+from cs3d_ros.nodes import bringup, messages
 from cs3d_ros.pipeline import recognize
 from cs3d_ros.simulator import open_source
 
@@ -150,10 +151,6 @@ def test_overlay_is_drawn_for_whoever_looks(peer, start, recording, bundle):
 
 @pytest.mark.parametrize('namespace', ['', 'robot/head'])
 def test_graph_lives_in_any_namespace(start, recording, bundle, namespace):
-    from conftest import Peer
-
-    from cs3d_ros.nodes import bringup
-
     peer = Peer(namespace)
     nodes = bringup.nodes_for(recording, bundle, power=True)
     nodes['preprocessing']['roi'] = ROI

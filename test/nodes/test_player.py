@@ -1,9 +1,9 @@
 import numpy as np
 import pytest
-from conftest import BEST_EFFORT, Ear
 from dv_ros2_msgs.msg import EventArray
 from event_camera_msgs.msg import EventPacket
 from moving import PERIOD_NS, SENSOR, moving_events
+from peer import BEST_EFFORT, Ear
 from rclpy.parameter import Parameter
 from rclpy.qos import DurabilityPolicy, QoSProfile
 

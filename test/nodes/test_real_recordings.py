@@ -1,8 +1,8 @@
 """Real recordings from the player over DDS into the graph: nothing is lost on the way."""
 
 import pytest
-from conftest import PROMPT, Ear, Peer
 from lifecycle_msgs.msg import Transition
+from peer import PROMPT, Ear, Peer
 
 from cs3d_ros.events import ENCODERS
 from cs3d_ros.nodes import bringup

@@ -3,9 +3,10 @@
 import cv2
 import numpy as np
 import pytest
-from conftest import CLIP_FRAMES, Ear
 from dv_ros2_msgs.msg import EventArray
 from lifecycle_msgs.msg import Transition
+from moving import CLIP_FRAMES
+from peer import Ear
 from rclpy.parameter import Parameter
 
 from cs3d_ros.events import concatenate
