@@ -124,7 +124,9 @@ def test_info_counts_clocks_that_began_anew(two_sessions, capsys):
     assert (facts['events'], facts['dropped'], facts['clock_resets']) == (40_000, 0, 1)
 
 
-def test_convert_and_run_tell_of_a_clock_that_began_anew(two_sessions, tmp_path, capsys):
+def test_commands_tell_of_a_clock_that_began_anew(two_sessions, tmp_path, capsys):
+    assert main(['render', two_sessions, '-o', str(tmp_path / 'a.mp4')]) == 0
+    assert ' pictures of counts, clock resets: 1\n' in capsys.readouterr().out
     assert main(['convert', two_sessions, str(tmp_path / 'a.npz')]) == 0
     assert '40000 events of 346 x 260 pixels, clock resets: 1\n' in capsys.readouterr().out
     assert main(['run', two_sessions]) == 0

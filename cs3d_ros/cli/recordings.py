@@ -143,4 +143,5 @@ def _render(args):
     settings = RenderSettings(args.kind, args.fps, args.speed, args.start, args.end)
     with open_source(args.recording) as recording, progress_bar() as progress:
         count = render(recording, args.output, settings, progress)
-    print('{}: {} pictures of {}'.format(args.output, count, args.kind))
+    told = '{}: {} pictures of {}'.format(args.output, count, args.kind)
+    print(', '.join(filter(None, (told, losses(recording)))))
