@@ -12,11 +12,12 @@ pytest.importorskip('numba')
 from fabricated import make_set, write_set
 
 from training.checkpoints import DivergedError, TrainingError
+from training.cuts import keep_open
 from training.data.clips import ClipSet, DataError, write_shard
 from training.experiments import campaign, candidates, examine, paper
 from training.experiments.__main__ import main
 from training.experiments.ablate import Ablation
-from training.experiments.campaign import Run, finish, opened_once, training_of
+from training.experiments.campaign import Run, finish, training_of
 from training.experiments.candidates import HARD, FromBaseline, score
 from training.experiments.examine import Examiner
 from training.experiments.paper import CS3D, SHIPPED, Paper, entries, folder_name
@@ -266,9 +267,8 @@ def test_sensitivity_takes_a_share_of_the_ladder(hard, tmp_path):
     assert kept['network_settings']['beta'] == 8.0
 
 
-def test_only_sets_that_were_cut_stay_open(monkeypatch):
-    monkeypatch.setattr(campaign, 'data_of', lambda *asked: object())
-    opened, settings = opened_once(), training_of(TINY, 'cs3d', 1)
+def test_only_sets_that_were_cut_stay_open():
+    opened, settings = keep_open(lambda *asked: object()), training_of(TINY, 'cs3d', 1)
     cut = replace(settings, cuts='cuts')
     kept = opened(['set'], 'val', cut, 48)
     others = replace(cut, seed=2, learning_rate=0.1, batch=4)

@@ -2,13 +2,13 @@
 
 from pathlib import Path
 
+from training.cuts import keep_open
 from training.data.clips import ClipSet, DataError
 from training.experiments.campaign import (
     Run,
     cut_once,
     finish,
     is_ended,
-    opened_once,
     training_of,
 )
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
@@ -20,6 +20,7 @@ from training.experiments.variants import BASE, Variant
 from training.experiments.views import write_view
 from training.models.counter import TABLE
 from training.synthesize import local_workers, synthesize
+from training.train import data_of
 
 
 class Ablation:
@@ -42,7 +43,7 @@ class Ablation:
         self.data, self.out, self.scale, self.say = Path(data), Path(out), scale, say
         self._watched = watch_all(videos) if videos else []
         self._strangers = strangers(self.data)
-        self._open = opened_once()
+        self._open = keep_open(data_of)
         self._examiner = Examiner([self.data], self.out / 'views', live)
 
     def run(self, variants, clips: int, workers: int, names=None) -> dict:

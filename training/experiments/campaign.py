@@ -8,7 +8,7 @@ from typing import NamedTuple
 
 from training.checkpoints import DivergedError, TrainingError
 from training.cut import cut_all
-from training.cuts import deciding, keep_open
+from training.cuts import deciding
 from training.data.clips import DataError, write_whole
 from training.experiments.scale import Scale
 from training.fingerprint import digest, fingerprint
@@ -122,11 +122,6 @@ def cut_once(run: Run, scale: Scale, out: Path, workers: int, say=print) -> Run:
     folder = Path(out) / 'cuts' / '{}-{}'.format(source.name, mark)
     cut_all(source, folder, run.training, scale.size, scale.variations, workers, say)
     return run._replace(training=replace(run.training, cuts=str(folder)))
-
-
-def opened_once():
-    """Return what opens splits as data_of does; of sets that were cut before, each only once."""
-    return keep_open(data_of)
 
 
 def finish(run: Run, out: Path, say=print, open_data=data_of) -> Trained:

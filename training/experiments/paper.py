@@ -7,13 +7,13 @@ from typing import NamedTuple
 import numpy as np
 
 from cs3d_ros.inference.timing import event_like
+from training.cuts import keep_open
 from training.data.clips import DataError
 from training.experiments.campaign import (
     Run,
     cut_once,
     finish,
     is_ended,
-    opened_once,
     training_of,
 )
 from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
@@ -25,6 +25,7 @@ from training.models import build
 from training.models.counter import ADDITION_J, MAC_J, TABLE, count
 from training.quantize import quantized
 from training.targets import LABELS
+from training.train import data_of
 
 CS3D = '+ attention'
 LEARNING_RATE = 'learning_rate'  # of TrainSettings
@@ -101,7 +102,7 @@ class Paper:
     def __init__(self, data: list, out: Path, scale: Scale, workers: int = 1, say=print):
         self.data, self.out, self.scale, self.say = data, Path(out), scale, say
         self._workers = workers
-        self._open = opened_once()
+        self._open = keep_open(data_of)
         self._examiner = Examiner(data, self.out / 'views')
 
     def _finished(self, run):
