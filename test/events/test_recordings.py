@@ -276,3 +276,18 @@ def test_events_of_another_sensor_are_not_written(tmp_path):
 def test_batches_that_go_back_in_time_are_not_written(tmp_path):
     with pytest.raises(ValueError, match='time goes back'):
         write_recording(tmp_path / 'a.npz', [random_batch(1), random_batch(1)], 346, 260)
+
+
+def test_link_stays_and_what_it_leads_to_is_written(tmp_path):
+    (tmp_path / 'link.npz').symlink_to(tmp_path / 'target.npz')
+    assert write_recording(tmp_path / 'link.npz', [random_batch(1, 50)], 346, 260) == 50
+    assert (tmp_path / 'link.npz').is_symlink()
+    with open_recording(tmp_path / 'target.npz') as recording:
+        assert sum(map(len, recording.batches())) == 50
+
+
+def test_pipe_is_not_replaced_by_a_recording(tmp_path):
+    os.mkfifo(str(tmp_path / 'pipe.npz'))
+    with pytest.raises(RecordingError, match='pipe.npz is a pipe or a device: write to a file'):
+        write_recording(tmp_path / 'pipe.npz', [random_batch(1, 50)], 346, 260)
+    assert (tmp_path / 'pipe.npz').is_fifo()

@@ -170,7 +170,7 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
     ValueError
         If a batch is of another sensor, or time goes back between two batches.
     """
-    path = os.path.abspath(str(path))
+    path = os.path.realpath(str(path))  # a link stays, and what it leads to is written
     suffix = os.path.splitext(path)[1].lower()
     writers = {suffix: each for each in _FORMATS for suffix in each.written}
     if suffix not in writers:
@@ -181,6 +181,8 @@ def write_recording(path: str, batches: Iterable[EventBatch], width: int, height
         )
     if os.path.isdir(path):
         raise RecordingError('{} is there already: remove it, or write elsewhere'.format(path))
+    if os.path.exists(path) and not os.path.isfile(path):
+        raise RecordingError('{} is a pipe or a device: write to a file'.format(path))
     module = importlib.import_module('{}.{}'.format(__name__, writers[suffix].module))
     aside = '{}.{}.part'.format(path, os.getpid())
     part = os.path.join(aside, os.path.basename(path))
