@@ -8,8 +8,8 @@ import cv2
 
 from training.data.clips import DataError
 from training.experiments.document import PARTS, write_document
+from training.experiments.reported import STREAM
 from training.experiments.results import command, write_result
-from training.experiments.sections import STREAM
 from training.experiments.tables import percent
 
 
@@ -106,16 +106,35 @@ def test_ladder_tells_means_with_their_intervals(folders):
     assert text.count('Not run yet') == len(PARTS) - 1
 
 
-def test_ladder_of_another_scale_stands_beneath(folders):
+def test_ends_of_the_ladder_stand_beneath_it(folders):
     short = [network('C3D', [0.3, 0.3, 0.3], 4e9)]
     long = [network('C3D', [0.5, 0.6, 0.7], 4e9), network('+ attention', [0.6, 0.7, 0.8], 2e8)]
     write_result(folders[0], 'ladder', {'rows': short, **RATES}, '6 epochs')
-    write_result(folders[0] / 'long', 'ladder', {'rows': long, **RATES}, '24 epochs')
+    write_result(folders[0], 'ends', {'rows': long, **RATES}, '24 epochs')
     text = written(folders)
     assert text.index('6 epochs') < text.index('| C3D | 30.0') < text.index('24 epochs')
     assert text.index('24 epochs') < text.index('| C3D | 60.0')
     assert text.count('less `C3D`, same seeds: 10.0 ± 0.0 points') == 1
     assert text.count("The paper's own column") == 1
+
+
+def test_sections_stay_as_they_are_where_the_folder_holds_no_run_of_them(folders, tmp_path):
+    own = {'rows': [network('C3D', [0.3, 0.3, 0.3], 4e9)], **RATES}
+    write_result(folders[0], 'ladder', own, '6 epochs')
+    write_result(folders[0], 'ends', own, '24 epochs')
+    before = written(folders)
+    assert written(folders) == before
+    elsewhere = tmp_path / 'elsewhere'
+    assert written((elsewhere, folders[1])) == before
+    write_result(elsewhere, 'ladder', own, '48 epochs')
+    assert written((elsewhere, folders[1])) == before.replace('6 epochs', '48 epochs')
+
+
+def test_document_that_is_no_text_is_told_and_kept(folders):
+    folders[1].write_bytes(b'\xff\xfe')
+    with pytest.raises(DataError, match='results.md cannot be read'):
+        written(folders)
+    assert folders[1].read_bytes() == b'\xff\xfe'
 
 
 def test_training_that_broke_off_is_told_and_not_averaged(folders):

@@ -20,9 +20,9 @@ from training.experiments.ablate import Ablation
 from training.experiments.campaign import Run, finish, training_of
 from training.experiments.candidates import HARD, FromBaseline, score
 from training.experiments.examine import Examiner
-from training.experiments.paper import CS3D, SHIPPED, Paper, entries, folder_name
+from training.experiments.paper import SHIPPED, Paper, entries, folder_name
+from training.experiments.reported import C3D, CS3D, STREAM
 from training.experiments.scale import Scale
-from training.experiments.sections import C3D, STREAM
 from training.experiments.variants import LEARNING, SETTLING, Variant, ingredients
 from training.experiments.views import write_view
 from training.models import LADDER
@@ -229,6 +229,14 @@ def test_networks_that_were_trained_before_stay_in_the_table(hard, tmp_path):
     assert [row['name'] for row in result['rows']] == [CS3D, SHIPPED]
     with pytest.raises(DataError, match="the table has no 'ResNet'"):
         study.ladder(['ResNet'])
+
+
+def test_ends_learn_apart_from_the_ladder(hard, tmp_path):
+    Paper([hard], tmp_path, TINY, say=lambda line: None).ladder([CS3D])
+    longer = Paper([hard], tmp_path, TINY._replace(epochs=2), say=lambda line: None)
+    assert [row['name'] for row in longer.ends()['rows']] == [C3D, CS3D]
+    rows = json.loads((tmp_path / 'ladder.json').read_text())['rows']
+    assert [row['name'] for row in rows] == [CS3D]
 
 
 def test_every_network_learns_at_the_rate_that_suits_it(hard, tmp_path, monkeypatch):

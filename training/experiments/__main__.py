@@ -16,6 +16,7 @@ from training.settings import PRECISIONS
 
 DOCUMENT = Path('docs/results.md')
 PARTS = ('ladder', 'costs', 'sensitivity', 'light')  # of `paper`, in the order of their worth
+ENDS = 'ends'  # one more, for who can let the whole ladder learn for a short while only
 
 
 def say(line):
@@ -175,7 +176,13 @@ def parser() -> argparse.ArgumentParser:
     c = commands.add_parser('paper', help='the ladder, its peers, their costs; docs/results.md')
     c.add_argument('data', type=Path, nargs='+', help='folders made by training.synthesize')
     c.add_argument('--out', type=Path, required=True, help='of trainings and results')
-    c.add_argument('--parts', nargs='*', choices=PARTS, default=PARTS, help='none: document only')
+    c.add_argument(
+        '--parts',
+        nargs='*',
+        choices=(*PARTS, ENDS),
+        default=PARTS,
+        help='all but ends by default; none: document only',
+    )
     c.add_argument('--networks', nargs='+', metavar='NAME', help='rows of the ladder; all')
     c.add_argument('--document', type=Path, default=DOCUMENT)
     c.add_argument(

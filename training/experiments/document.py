@@ -1,5 +1,11 @@
-"""Puts docs/results.md together from the JSONs of the runs; what was not run is named as such."""
+"""
+Puts docs/results.md together from the JSONs of the runs.
 
+Runs are made one after the other, on several machines: a section whose run the folder does not
+hold stays as it stands in the document, and what was never run is named as such.
+"""
+
+import re
 from pathlib import Path
 from typing import Callable, NamedTuple
 
@@ -24,6 +30,7 @@ PARTS = {
     'ladder': Part(
         'The ladder, and what else reads the same input', PAPER + 'ladder', sections.ladder
     ),
+    'ends': Part('C3D and CS3D, taught for longer', PAPER + 'ends --epochs N', sections.ends),
     'costs': Part('What it costs', PAPER + 'costs', sections.costs),
     'sensitivity': Part(
         'Threshold and steepness of the neuron', PAPER + 'sensitivity', sections.sensitivity
@@ -56,19 +63,16 @@ def read_results(out: Path) -> dict:
         If a file in it is none of ours.
     """
     out = Path(out)
-    results = {name: read_result(out, name) for name in PARTS if name not in ('ladder', 'real')}
-    ladders = [out / 'ladder.json', *sorted(out.glob('*/ladder.json'))]
-    scales = [read_result(path.parent, 'ladder') for path in ladders if path.exists()]
+    results = {name: read_result(out, name) for name in PARTS if name != 'real'}
     reports = sorted(out.glob('real/*/real.json'))
     bundles = [(path.parent, read_result(path.parent, 'real')) for path in reports]
-    results['ladder'] = {'scales': scales} if scales else None
     results['real'] = {'bundles': bundles} if bundles else None
     return {name: result for name, result in results.items() if result}
 
 
 def write_document(out: Path, document: Path) -> None:
     """Write the document and its figures, which lie beside it in a folder of its name."""
-    results = read_results(out)
+    results, known = read_results(out), _sections(document)
     pictures = document.with_suffix('')
     try:
         pictures.mkdir(parents=True, exist_ok=True)
@@ -80,16 +84,30 @@ def write_document(out: Path, document: Path) -> None:
         if name in results:
             lines += filter(None, (origin(results[name]), part.render(results[name], pictures)))
         else:
-            lines.append(MISSING.format(part.command))
+            lines.append(known.get(part.title, MISSING.format(part.command)))
     write_whole(document, '\n'.join(lines).encode())
+
+
+def _sections(document):
+    """Return the sections that a document has, by their titles."""
+    try:
+        text = document.read_text(encoding='utf-8')
+    except FileNotFoundError:
+        return {}
+    except (OSError, ValueError) as error:
+        raise DataError(
+            '{} cannot be read ({}): take another --document'.format(document, error)
+        ) from error
+    _, *parts = re.split(r'^## (.*)\n\n', text, flags=re.M)
+    return {title: body.strip('\n') + '\n' for title, body in zip(parts[::2], parts[1::2])}
 
 
 HEAD = """# What was measured
 
 Written by `python -m training.experiments paper` from the JSONs of its runs; no figure in it was
-typed. Means are over seeds, ± half of the 95 % interval (Student). Accuracy is that of seven
-expressions on clips of rendered people whom neither training nor choice saw: one answer per
-transition, the clip networks to the window that shows it, the streaming one after the same frame.
-More than half of these answers are neutral, as every face goes back to it; mean recall counts each
-expression alike, and guessing brings 14.3 %.
+typed; each part names its command and scale. Means are over seeds, ± half of the 95 % interval
+(Student). Accuracy is that of seven expressions on clips of rendered people whom neither training
+nor choice saw: one answer per transition, the clip networks to the window that shows it, the
+streaming one after the same frame. More than half of these answers are neutral, as every face goes
+back to it; mean recall counts each expression alike, and guessing brings 14.3 %.
 """

@@ -18,6 +18,7 @@ from training.experiments.campaign import (
 )
 from training.experiments.costs import ENERGY_S, ROUNDS, machine, measure
 from training.experiments.examine import Examiner, live
+from training.experiments.reported import C3D, CS3D
 from training.experiments.results import write_result
 from training.experiments.scale import Scale
 from training.graph import ExportError, onnx_model
@@ -27,7 +28,7 @@ from training.quantize import quantized
 from training.targets import LABELS
 from training.train import data_of
 
-CS3D = '+ attention'
+LADDER, ENDS = 'ladder', 'ends'  # all of its networks; the first and the last alone
 LEARNING_RATE = 'learning_rate'  # of TrainSettings
 # What ships as a clip network, and trains in a quarter of the time: for questions that take many
 # trainings.
@@ -132,13 +133,23 @@ class Paper:
                     ', '.join(map(repr, unknown)), ', '.join(map(repr, known))
                 )
             )
+        wanted = [
+            entry
+            for entry in known.values()
+            if not names or entry.name in names or self._is_done(entry)
+        ]
+        return self._judged_rows(wanted, LADDER)
+
+    def ends(self) -> dict:
+        """Do the same for C3D and CS3D alone, who may so learn for longer; ``ends.json``."""
+        return self._judged_rows([entry_of(name) for name in (C3D, CS3D)], ENDS)
+
+    def _judged_rows(self, wanted, part) -> dict:
         rows = []
-        for entry in known.values():
-            if names and entry.name not in names and not self._is_done(entry):
-                continue
+        for entry in wanted:
             cost = count(build(entry.network, **self.scale.applied(entry.settings)))
-            rate = self._rate(entry)
-            runs = [self._judged(entry, rate, seed) for seed in self.scale.seeds]
+            rate = self._rate(entry, part)
+            runs = [self._judged(entry, rate, seed, part) for seed in self.scale.seeds]
             rows.append(
                 {
                     'name': entry.name,
@@ -149,22 +160,22 @@ class Paper:
                 }
             )
             result = {'rows': rows, 'rates': RATES}
-            result = write_result(self.out, 'ladder', result, self.scale.note())
+            result = write_result(self.out, part, result, self.scale.note())
         return result
 
-    def _rates_tried(self, entry) -> list:
+    def _rates_tried(self, entry, part) -> list:
         """Return the trainings that tell which learning rate suits a network."""
         # whole ones: what learns fastest at first is seldom what knows most in the end
-        return [self._run(entry, rate, self.scale.seeds[0]) for rate in RATES]
+        return [self._run(entry, rate, self.scale.seeds[0], part) for rate in RATES]
 
-    def _rate(self, entry) -> float:
+    def _rate(self, entry, part=LADDER) -> float:
         """Return the rate after which a network knows validation best."""
-        tried = [self._finished(run) for run in self._rates_tried(entry)]
+        tried = [self._finished(run) for run in self._rates_tried(entry, part)]
         scores = [-1.0 if t.failed else t.report['validation']['score'] for t in tried]
         return RATES[int(np.argmax(scores))]
 
-    def _run(self, entry, rate, seed):
-        prefix = 'ladder/{:g}'.format(rate)
+    def _run(self, entry, rate, seed, part=LADDER):
+        prefix = '{}/{:g}'.format(part, rate)
         changes = {LEARNING_RATE: rate}
         return self._cut(run_of(entry, self.data, self.scale, seed, prefix, changes))
 
@@ -172,13 +183,13 @@ class Paper:
         return cut_once(run, self.scale, self.out, self._workers, self.say)
 
     def _is_done(self, entry):
-        if not all(is_ended(run, self.out) for run in self._rates_tried(entry)):
+        if not all(is_ended(run, self.out) for run in self._rates_tried(entry, LADDER)):
             return False
         rate = self._rate(entry)
         return all(is_ended(self._run(entry, rate, seed), self.out) for seed in self.scale.seeds)
 
-    def _judged(self, entry, rate, seed):
-        trained = self._finished(self._run(entry, rate, seed))
+    def _judged(self, entry, rate, seed, part):
+        trained = self._finished(self._run(entry, rate, seed, part))
         if trained.failed:
             return {'seed': seed, 'failed': trained.failed}
         return {'seed': seed, **self._examiner.summary(trained)}

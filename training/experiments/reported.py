@@ -1,10 +1,12 @@
-"""What the paper reports of its networks, and how plausible that is."""
+"""The networks that bars speak of, what the paper reports of its own, how plausible that is."""
+
+C3D, CS3D, STREAM = 'C3D', '+ attention', 'CS3D-Stream, per frame'  # of the counter's table
 
 # arXiv 2512.09592 as far as it is public: its headline, not its tables.
 REPORTED = {
-    'C3D': '21.29 G operations',
+    C3D: '21.29 G operations',
     '+ factorised': '4.26 G operations',
-    '+ attention': '4.68 G operations; 10.7 points above C3D; 21.97 % of its energy',
+    CS3D: '4.68 G operations; 10.7 points above C3D; 21.97 % of its energy',
 }
 PAPER = """The paper's own column is what it reports, not what was measured here, and cannot be
 compared line by line: clip length, splits, theta, beta and the simulator's settings are not

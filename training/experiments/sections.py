@@ -6,11 +6,9 @@ from pathlib import Path
 from training.data.world import CONDITIONS
 from training.experiments import figures, real
 from training.experiments.costs import NOT_MEASURABLE
-from training.experiments.reported import PAPER, REPORTED
+from training.experiments.reported import C3D, CS3D, PAPER, REPORTED, STREAM
 from training.experiments.results import origin
 from training.experiments.tables import finished, gains, percent, spread, table
-
-C3D, CS3D, STREAM = 'C3D', '+ attention', 'CS3D-Stream, per frame'  # of the counter's table
 
 UNEVEN = (
     ' Events were cut into sequences once, grey frames anew for every window, which favours these.'
@@ -18,16 +16,12 @@ UNEVEN = (
 
 
 def ladder(result: dict, pictures: Path) -> str:
-    """Return of each scale the table of the networks and what the bars say; then the paper's."""
-    parts = [
-        part
-        for scale in result['scales']
-        for part in (origin(scale), _ladder_table(scale), _verdicts(scale))
-    ]
-    return '\n'.join([*parts, PAPER + '\n'])
+    """Return the table of the networks, what the bars say, and what the paper says."""
+    return '\n'.join([ends(result, pictures), PAPER + '\n'])
 
 
-def _ladder_table(result):
+def ends(result: dict, pictures: Path) -> str:
+    """Return the table of the networks, and what the bars say."""
     rows = [
         [cell(row, finished(row)) for cell in _LADDER_COLUMNS.values()] for row in result['rows']
     ]
@@ -35,7 +29,7 @@ def _ladder_table(result):
         'Each network learns at the one of the rates {} after which, with the first seed, it knew '
         'validation best.\n'
     ).format(', '.join(map('{:g}'.format, result['rates'])))
-    return table(_LADDER_COLUMNS, rows) + '\n' + rates
+    return '\n'.join([table(_LADDER_COLUMNS, rows), rates, _verdicts(result)])
 
 
 def _share_of(kind, figure):
