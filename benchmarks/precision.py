@@ -16,6 +16,13 @@ import numpy as np
 DEMO = 'demo_face.aedat4'
 
 
+def shipped_bundles() -> list:
+    """Return the paths of the bundles in the package; the face finder beside them is none."""
+    from cs3d_ros.inference import SHIPPED_BUNDLE
+
+    return sorted(Path(SHIPPED_BUNDLE).parent.glob('cs3d*.onnx'))
+
+
 def face_frames(bundle, path) -> np.ndarray:
     """Return the face frames of a recording (T, size, size), by the robot's own chain."""
     from cs3d_ros.events import open_recording
@@ -41,19 +48,18 @@ def answers_of(engine, images) -> np.ndarray:
 
 def main() -> None:
     """Print the table."""
-    from cs3d_ros.inference import SHIPPED_BUNDLE, OnnxRuntimeEngine
+    from cs3d_ros.inference import OnnxRuntimeEngine
     from training.half import write_half
 
-    folder = Path(SHIPPED_BUNDLE).parent
     print('| fp16, change of probabilities | median | mean | largest | same class | of |')
     print('|---|---|---|---|---|---|')
-    for path in sorted(folder.glob('*.onnx')):
+    for path in shipped_bundles():
         exact = OnnxRuntimeEngine(str(path))
         with tempfile.TemporaryDirectory() as aside:
             half_path = os.path.join(aside, path.name)
             write_half(path, Path(half_path))
             half = OnnxRuntimeEngine(half_path)
-        images = face_frames(exact.bundle, folder / DEMO)
+        images = face_frames(exact.bundle, path.parent / DEMO)
         expected, found = answers_of(exact, images), answers_of(half, images)
         change = np.abs(found - expected).max(1)
         same = (found.argmax(1) == expected.argmax(1)).mean()
