@@ -1,3 +1,4 @@
+import ast
 import configparser
 import os
 import pathlib
@@ -15,6 +16,7 @@ from cs3d_ros.events.recordings import SUFFIXES
 ROOT = pathlib.Path(__file__).resolve().parent.parent
 sys.path.insert(0, str(ROOT / 'scripts'))
 
+import house_rules  # noqa: E402
 import pins  # noqa: E402
 
 ROWS = pins.read_rows()
@@ -74,6 +76,20 @@ def test_package_depends_on_every_interface():
     depended = {element.text for element in package.iter('exec_depend')}
 
     assert {path.parent.name for path in ROOT.glob('interfaces/*/package.xml')} <= depended
+
+
+def test_package_depends_on_every_ros_package_that_nodes_and_launch_file_import():
+    package = ElementTree.parse(str(ROOT / 'package.xml')).getroot()
+    depended = {element.text for element in package.iter('exec_depend')}
+    imported = set()
+    for path in [*ROOT.glob('cs3d_ros/nodes/*.py'), *ROOT.glob('launch/*.py')]:
+        for node in ast.walk(ast.parse(path.read_text(encoding='utf-8'))):
+            if isinstance(node, ast.Import):
+                imported.update(name.name.split('.')[0] for name in node.names)
+            elif isinstance(node, ast.ImportFrom):
+                imported.add(node.module.split('.')[0])
+
+    assert {name for name in imported if house_rules.ROS.match(name)} <= depended
 
 
 @pytest.mark.parametrize('path', sorted(ROOT.glob('interfaces/*/CMakeLists.txt')), ids=str)
