@@ -5,7 +5,7 @@ import pytest
 from inference.tiny_onnx import write_tiny_bundle, write_tiny_stream
 
 from cs3d_ros.cli import bench, main
-from cs3d_ros.inference import SHIPPED_BUNDLE
+from cs3d_ros.inference import SHIPPED_BUNDLE, OnnxRuntimeEngine
 from cs3d_ros.inference.machines import HERE, MACHINES
 from cs3d_ros.power import PowerError, RunEnergy
 
@@ -21,6 +21,18 @@ def test_bench_measures_any_bundle(tmp_path, capsys, write):
     assert 'Python {}.{}'.format(*sys.version_info) in machine
     assert '1 thread' in machine
     assert measured.startswith('measured here: ') and ' ms, median of ' in measured
+
+
+def test_bench_tells_why_another_backend_had_to_take_over(monkeypatch, capsys):
+    def open_engine(path, threads, *_):
+        engine = OnnxRuntimeEngine(path, threads)
+        engine.fault = 'ONNX Runtime runs, as TensorRT fails: no memory is left'
+        return engine
+
+    monkeypatch.setattr(bench, 'open_engine', open_engine)
+    assert main(['bench', SHIPPED_BUNDLE] + SHORT) == 0
+    said = capsys.readouterr().err
+    assert said == 'cs3d: ONNX Runtime runs, as TensorRT fails: no memory is left\n'
 
 
 def test_without_a_bundle_the_shipped_one_is_measured(capsys):

@@ -73,6 +73,8 @@ def _bench(args):
     engine = open_engine(
         args.bundle, args.threads, args.backend, args.precision, args.engine_cache, tell
     )
+    if engine.fault:
+        tell(engine.fault)
     if args.roofline:
         counted_operators(engine.bundle)  # says what is missing before time is spent
     run = repeated(engine)
