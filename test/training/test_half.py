@@ -11,6 +11,7 @@ import onnx
 from networks import SMALL_CLIP, SMALL_STREAM, frames_of, network_of, report_of
 from onnx import TensorProto, numpy_helper
 
+from benchmarks import precision
 from cs3d_ros.inference import OnnxRuntimeEngine, read_bundle
 from cs3d_ros.inference.bundle import METADATA_KEY
 from training.export import ExportError, metadata_of, write_bundle
@@ -135,3 +136,8 @@ def test_command_writes_and_tells(pair, tmp_path, capsys):
     assert 'fp16' in json.loads(metadata[0].value)['training']
     with pytest.raises(SystemExit, match='error: .*is not there'):
         main(['nowhere.onnx', '-o', str(tmp_path / 'b.onnx')])
+
+
+def test_precision_is_measured_of_every_bundle_and_of_nothing_else():
+    names = [read_bundle(str(path)).name for path in precision.shipped_bundles()]
+    assert names == ['cs3d', 'cs3d_stream']
