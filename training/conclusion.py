@@ -6,7 +6,7 @@ from pathlib import Path
 from training.checkpoints import device, load, network_of, save
 from training.data.clips import write_whole
 from training.examination import examination_of, temperature_of
-from training.metrics import described, draw_confusion
+from training.metrics import confusion_png, described
 from training.models.counter import count
 from training.provenance import counted, known_of
 from training.settings import TrainSettings
@@ -64,6 +64,6 @@ def conclude(
     save({**best, 'report': report}, out / 'best.pt')
     write_whole(out / 'report.json', (json.dumps(report, indent=1) + '\n').encode())
     write_whole(out / 'report.txt', (described(result) + '\n').encode())
-    draw_confusion(result, out / 'confusion.png')
+    write_whole(out / 'confusion.png', confusion_png(result))
     say('test identities, epoch {}:\n{}'.format(best['epoch'], described(result)))
     return report

@@ -1,6 +1,6 @@
 """How good a classifier is, with what certainty: recall, F1, Wilson interval, calibration."""
 
-from pathlib import Path
+import io
 
 import numpy as np
 from matplotlib.backends.backend_agg import FigureCanvasAgg
@@ -182,8 +182,8 @@ def described(result: dict) -> str:
     return '\n'.join(lines)
 
 
-def draw_confusion(result: dict, path: Path):
-    """Draw the confusion matrix of judge() into a PNG: shares of each row, with their counts."""
+def confusion_png(result: dict) -> bytes:
+    """Return the confusion matrix of judge() as a PNG: shares of each row, with their counts."""
     labels, matrix = result['labels'], np.array(result['confusion'])
     shares = matrix / np.maximum(matrix.sum(1, keepdims=True), 1)
     side = 1.6 + 0.75 * len(labels)
@@ -214,4 +214,6 @@ def draw_confusion(result: dict, path: Path):
         ),
         fontsize=10,
     )
-    figure.savefig(path)
+    picture = io.BytesIO()
+    figure.savefig(picture)
+    return picture.getvalue()

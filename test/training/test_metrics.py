@@ -4,8 +4,8 @@ import pytest
 from training.metrics import (
     calibration_error,
     confusion_matrix,
+    confusion_png,
     described,
-    draw_confusion,
     judge,
     judge_frames,
     scores,
@@ -81,10 +81,9 @@ def test_frames_have_no_interval_as_they_are_no_trials():
     assert not [name for name in result if name.endswith('_95')]
 
 
-def test_summary_tells_all_that_a_reader_asks_for(tmp_path):
+def test_summary_tells_all_that_a_reader_asks_for():
     result = judge([0, 1, 2, 1], np.eye(3)[[0, 1, 2, 0]], LABELS)
     text = described(result)
     for wanted in ('accuracy 0.750', 'macro-F1', '95 %', 'calibration error', 'unchanged'):
         assert wanted in text
-    draw_confusion(result, tmp_path / 'confusion.png')
-    assert (tmp_path / 'confusion.png').read_bytes().startswith(b'\x89PNG')
+    assert confusion_png(result).startswith(b'\x89PNG')

@@ -1,5 +1,6 @@
 import dataclasses
 import json
+import shutil
 import subprocess
 import sys
 import time
@@ -49,6 +50,15 @@ def test_curves_that_cannot_be_written_end_the_training_with_a_cure(folder, tmp_
     (tmp_path / 'tensorboard').write_text('')
     with pytest.raises(DataError, match='tensorboard.*: see that .* can be written'):
         train([folder], tmp_path, tiny(), SHORT, say=lambda line: None)
+
+
+def test_picture_that_cannot_be_written_is_told_as_other_files_are(folder, trained, tmp_path):
+    out = tmp_path / 'run'
+    shutil.copytree(trained[0], out)
+    (out / 'confusion.png').unlink()
+    (out / 'confusion.png').mkdir()
+    with pytest.raises(DataError, match=r'confusion\.png cannot be written'):
+        train([folder], out, tiny(), SHORT, say=lambda line: None)
 
 
 def test_loss_that_is_no_number_names_the_cure(folder, tmp_path):
