@@ -15,14 +15,16 @@ from networks import SMALL_CLIP, SMALL_STREAM, frames_of, network_of, report_of
 
 from cs3d_ros.events import FrameSettings, concatenate
 from cs3d_ros.face import Box
+from cs3d_ros.face.align import MARGIN
 from cs3d_ros.inference import (
     BundleError,
     EmotionSettings,
     OnnxRuntimeEngine,
-    make_estimator,
     read_bundle,
 )
+from cs3d_ros.inference.estimator import scaled
 from cs3d_ros.pipeline import Preprocessor
+from training.calibrate import Watched, fit_settling, fit_temperature, watch
 from training.cards import card_of
 from training.checkpoints import SCHEMA, TrainingError, save
 from training.data.clips import DataError
@@ -61,6 +63,7 @@ def test_bundle_says_what_the_network_is(exported):
     assert (bundle.clip_frames, bundle.hop_frames) == ((1, 1) if streams else (16, 2))
     assert bundle.state == (network.state_names if streams else ())
     assert (bundle.size, bundle.period_ns, bundle.step) == FrameSettings()
+    assert bundle.margin == MARGIN
     assert bundle.accuracy['expressions']['trials'] > 0
     assert bundle.training['settings']['seed'] == 1
 
@@ -103,8 +106,11 @@ def real_images(source, bundle):
     return np.stack([frame.image for frame in frames])
 
 
+needs_real = pytest.mark.skipif(not REAL.is_dir(), reason='real recordings are not in git')
+
+
 @pytest.mark.parametrize('source', ['neutral_to_smile.mp4', 'davis346_bench.aedat4'])
-@pytest.mark.skipif(not REAL.is_dir(), reason='real recordings are not part of the repository')
+@needs_real
 def test_onnx_runtime_answers_as_torch_on_real_frames(source, exported):
     network, path = exported
     engine = OnnxRuntimeEngine(path, threads=1)
@@ -115,26 +121,54 @@ def test_onnx_runtime_answers_as_torch_on_real_frames(source, exported):
     assert found.max() <= 1e-4
 
 
+@needs_real
+def test_network_whose_neurons_jump_answers_as_torch_on_real_frames(tmp_path):
+    network, path = network_of('cs3d', **{**SMALL_CLIP, 'theta': 0.25}), tmp_path / 'a.onnx'
+    write_bundle(network, metadata_of(network, report_of(network), 'x'), path)
+    engine = OnnxRuntimeEngine(path, threads=1)
+    images = real_images('neutral_to_smile.mp4', engine.bundle)
+    # the median, as rounding may tip a neuron that stands at its threshold
+    assert np.median(differences(network, 1.0, engine, images)) <= 1e-4
+
+
 ANSWER = """
 import sys
 import numpy as np
-from cs3d_ros.inference import make_estimator, OnnxRuntimeEngine
-estimator = make_estimator(OnnxRuntimeEngine(sys.argv[1], threads=1))
-answers = [estimator.push(frame) for frame in np.load(sys.argv[2])]
-np.save(sys.argv[3], np.array([answer for answer in answers if answer is not None]))
+from cs3d_ros.inference import OnnxRuntimeEngine
+engine = OnnxRuntimeEngine(sys.argv[1], threads=1)
+answers, state = [], ()
+for frames in np.load(sys.argv[2]):
+    answer, state = engine.run(frames, state)
+    answers.append(answer)
+np.save(sys.argv[3], np.array(answers))
 """
 
 
+class Replayed:
+    """An engine whose answers come from elsewhere."""
+
+    def __init__(self, bundle, answers):
+        self.bundle, self._answers = bundle, iter(answers)
+
+    def run(self, frames, state=()):
+        return next(self._answers), ()
+
+
 @pytest.mark.skipif(not FLOOR.exists(), reason='scripts/bootstrap.py floor makes Python 3.6')
-def test_onnx_runtime_1_10_on_python_3_6_answers_the_same(exported, tmp_path):
-    _, path = exported
-    frames = frames_of(np.random.default_rng(4), 20)
-    np.save(tmp_path / 'frames.npy', frames)
+@pytest.mark.parametrize(
+    'source', ['drawn', pytest.param('neutral_to_smile.mp4', marks=needs_real)]
+)
+def test_onnx_runtime_1_10_on_python_3_6_answers_as_torch(source, exported, tmp_path):
+    network, path = exported
+    bundle = read_bundle(path)
+    is_drawn = source == 'drawn'
+    images = frames_of(np.random.default_rng(4), 64) if is_drawn else real_images(source, bundle)
+    images = images[:64]
+    np.save(tmp_path / 'frames.npy', scaled(images).reshape(-1, *bundle.input_shape))
     arguments = [str(path), str(tmp_path / 'frames.npy'), str(tmp_path / 'answers.npy')]
     subprocess.run([str(FLOOR), '-c', ANSWER, *arguments], cwd=str(ROOT), check=True)
-    estimator = make_estimator(OnnxRuntimeEngine(path, threads=1))
-    expected = [answer for answer in map(estimator.push, frames) if answer is not None]
-    np.testing.assert_allclose(np.load(tmp_path / 'answers.npy'), expected, atol=1e-4)
+    engine = Replayed(bundle, np.load(tmp_path / 'answers.npy'))
+    assert differences(network, 0.8, engine, images).max() <= 1e-4
 
 
 def test_metadata_that_contradicts_the_network_leaves_no_file(exported, tmp_path):
@@ -147,14 +181,14 @@ def test_metadata_that_contradicts_the_network_leaves_no_file(exported, tmp_path
     assert list(tmp_path.iterdir()) == []
 
 
-@pytest.mark.parametrize('int8', [False, True])
-def test_bundle_that_answers_otherwise_is_refused(exported, tmp_path, monkeypatch, int8):
+@pytest.mark.parametrize('int8, apart', [(False, 2e-4), (True, 6e-2)])
+def test_bundle_that_answers_otherwise_is_refused(exported, tmp_path, monkeypatch, int8, apart):
     network, _ = exported
     metadata = metadata_of(network, report_of(network), 'x')
-    monkeypatch.setattr('training.export.differences', lambda *_: np.array([0.06]))
+    monkeypatch.setattr('training.export.differences', lambda *_: np.array([apart]))
     cure = 'export without --int8' if int8 else 'please report it'
     frames = [frames_of(np.random.default_rng(0), 16)] if int8 else ()
-    with pytest.raises(ExportError, match='differ by 6.0e-02, more than .*' + cure):
+    with pytest.raises(ExportError, match='differ by {:.1e}, more than .*{}'.format(apart, cure)):
         write_bundle(network, metadata, tmp_path / 'a.onnx', int8_frames=frames)
     assert list(tmp_path.iterdir()) == []
 
@@ -214,6 +248,34 @@ def test_command_exports_bundle_and_card(kind, int8, folder, tmp_path, capsys):
             in card
         )
         assert calibration['ece'] <= calibration['ece_before'] + 0.02
+
+
+def drawn_from(network, sharpness, count=6):
+    """Return sequences whose truth is drawn from a network's own answers, made less sharp."""
+    rng, sequences = np.random.default_rng(0), []
+    still = np.full((20, 112, 112), 128, np.uint8)
+    for _ in range(count):
+        frames = np.concatenate([still, frames_of(rng, 20)] * 2)
+        with torch.inference_mode():
+            logits = network(torch.from_numpy(scaled(frames))[None, None])[0]
+        shares = torch.softmax(logits / sharpness, 1).numpy()
+        worn = (shares.cumsum(1) < rng.random((len(frames), 1))).sum(1)
+        sequences.append(Watched(frames, worn, np.ones(len(frames), bool)))
+    return sequences
+
+
+def test_answers_of_a_bundle_ask_for_no_other_temperature_nor_settling(tmp_path):
+    network = network_of('stream', **SMALL_STREAM)
+    with torch.no_grad():
+        network.answer.weight *= 40  # so that answers differ
+    sequences, path = drawn_from(network, sharpness=2.0), tmp_path / 'a.onnx'
+    export(checkpoint_of(network, tmp_path / 'best.pt'), path, ['set'], cut=lambda *_: sequences)
+    engine = OnnxRuntimeEngine(path)
+    timelines = watch(engine, sequences)
+    assert fit_temperature(timelines)[0] == pytest.approx(1.0, rel=0.04)  # a step of its search
+    settling, told = fit_settling(timelines, unchanged=False)
+    assert engine.bundle.settling == settling != EmotionSettings()
+    assert engine.bundle.accuracy['validation']['settled'] == pytest.approx(told)
 
 
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
