@@ -42,6 +42,14 @@ def test_a_clip_is_answered_the_same_whatever_stands_beside_it(network):
     torch.testing.assert_close(together, alone, atol=1e-4, rtol=1e-4)
 
 
+@pytest.mark.parametrize(
+    'clip', [torch.zeros(1, 1, 7, 32, 32), torch.zeros(1, 1, 8, 32, 32, dtype=torch.uint8)]
+)
+def test_clip_of_wrong_length_or_type_is_refused(network, clip):
+    with pytest.raises(ValueError, match=network.name + ' reads'):
+        network(clip)
+
+
 def test_order_in_time_matters(network):
     clip = torch.randn(2, 1, 8, 32, 32)
     with torch.no_grad():

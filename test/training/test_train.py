@@ -23,7 +23,7 @@ from training.examination import temperature_of
 from training.learner import Learner
 from training.settings import TrainSettings
 from training.targets import LABELS
-from training.train import asked, defaults_of, main, new_network, train
+from training.train import asked, data_of, defaults_of, main, new_network, train
 
 
 def test_training_leaves_all_that_is_asked_of_it(trained):
@@ -35,9 +35,23 @@ def test_training_leaves_all_that_is_asked_of_it(trained):
     assert report['train_sources'] == report['test_sources'] == {'rendered': 7}
     assert 'truth' in (out / 'report.txt').read_text()
     assert (out / 'confusion.png').read_bytes().startswith(b'\x89PNG')
-    assert list((out / 'tensorboard').glob('events*'))
+    curves = b''.join(path.read_bytes() for path in (out / 'tensorboard').glob('events*'))
+    assert all(name in curves for name in (b'loss', b'gradient', b'waiting', b'val_score'))
     noted = json.loads((out / 'settings.json').read_text())
     assert TrainSettings(**noted['training']) == SHORT
+
+
+def test_test_identities_are_looked_at_only_once_all_is_chosen(folder, tmp_path):
+    settings = dataclasses.replace(SHORT, epochs=1, examples_per_epoch=8)
+    noted = []
+
+    def opened(folders, split, *others):
+        noted.append(split)
+        return data_of(folders, split, *others)
+
+    train([folder], tmp_path, tiny(settings), settings, noted.append, open_data=opened)
+    steps = [step for step in noted if step in ('train', 'val', 'test') or step[:5] == 'epoch']
+    assert [step[:5] for step in steps] == ['train', 'val', 'epoch', 'val', 'test']
 
 
 def test_folder_that_is_a_file_is_refused(folder, tmp_path):
@@ -142,6 +156,12 @@ def test_neurons_that_fall_silent_are_told_of(folder, tmp_path):
     assert any('layers fall silent' in line and '--theta (now 9.0)' in line for line in said)
 
 
+def test_multiply_adds_that_were_counted_wrong_are_told_of(folder, tmp_path, monkeypatch):
+    monkeypatch.setattr('training.signs.measured_macs', lambda network: 1)
+    _, said = learn(folder, tmp_path, dataclasses.replace(SHORT, examples_per_epoch=8))
+    assert sum('tell no cost of it' in line for line in said) == 1
+
+
 def test_healthy_training_warns_of_nothing(trained):
     assert trained[1]['warnings'] == []
 
@@ -203,6 +223,7 @@ def test_two_processes_train_one_network(folder, tmp_path):
     report = json.loads((tmp_path / 'run' / 'report.json').read_text())
     assert report['windows_seen'] == 16
     assert done.stdout.count('epoch   1') == 1
+    assert done.stdout.count('"learning_rate": 0.002') == 1  # its settings
 
 
 def test_batch_that_processes_cannot_share_is_refused(folder, tmp_path, monkeypatch):
