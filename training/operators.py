@@ -8,7 +8,10 @@ from collections import Counter
 from pathlib import Path
 
 import onnx
+from google.protobuf.message import DecodeError
 from onnx import TensorProto, numpy_helper
+
+from cs3d_ros.inference import BundleError
 
 OPSET = 13  # newest that TensorRT 8.2 reads
 # Of the operators that it takes, those that graphs are made of, quantised ones included.
@@ -28,6 +31,17 @@ TYPES = {
     TensorProto.INT64,  # of shapes and bounds, cast down to 32 bits
 }
 VIEWS = {'Reshape'}  # no work: the same numbers in other dimensions
+
+
+def read_model(path: Path) -> onnx.ModelProto:
+    """Return the model of a file, bundle or not; BundleError if it holds none."""
+    try:
+        model, fault = onnx.load(path), 'it is empty'
+    except (OSError, DecodeError) as error:
+        model, fault = onnx.ModelProto(), error
+    if not model.graph.node:
+        raise BundleError('{} holds no network ({}): export or copy it again'.format(path, fault))
+    return model
 
 
 def complaints(model: onnx.ModelProto) -> list[str]:
@@ -92,9 +106,12 @@ def main(argv=None):
     p = argparse.ArgumentParser(prog='python -m training.operators', description=__doc__)
     p.add_argument('bundles', type=Path, nargs='+', metavar='BUNDLE', help='.onnx')
     bundles, refused = p.parse_args(argv).bundles, []
+    try:
+        models = [(path, read_model(path)) for path in bundles]
+    except BundleError as error:
+        raise SystemExit('error: {}'.format(error)) from error
     print('| bundle | operators | views | others |\n|---|---|---|---|')
-    for path in bundles:
-        model = onnx.load(path)
+    for path, model in models:
         kinds = counted(model)
         views = sum(kinds[kind] for kind in VIEWS)
         others = [(kind, count) for kind, count in kinds.most_common() if kind not in VIEWS]

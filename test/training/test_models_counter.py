@@ -221,3 +221,9 @@ def test_command_prints_each_layer_of_a_network(capsys):
     said = capsys.readouterr().out.splitlines()
     assert said[-1].startswith('CS3D-Stream, per frame')
     assert any(line.startswith('layers.taps_5b.point ') for line in said)
+
+
+def test_width_that_no_network_has_is_told(capsys):
+    with pytest.raises(SystemExit):
+        main(['--width', '99'])
+    assert 'error: width must be a number from 0.015625 to 4, got 99' in capsys.readouterr().err

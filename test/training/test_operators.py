@@ -130,6 +130,17 @@ def test_command_of_the_docs_prints_their_table(capsys):
     assert [row[:3] for row in shown] == rows
 
 
+@pytest.mark.parametrize('content', [None, b'', b'no network at all'])
+def test_file_without_a_network_is_told_in_a_line(content, tmp_path):
+    path = tmp_path / 'a.onnx'
+    if content is not None:
+        path.write_bytes(content)
+    with pytest.raises(
+        SystemExit, match=r'^error: .*a\.onnx holds no network.*: export or copy it'
+    ):
+        main([str(path)])
+
+
 def test_help_comes_without_a_table(capsys):
     with pytest.raises(SystemExit):
         main(['--help'])

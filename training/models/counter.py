@@ -299,7 +299,10 @@ def main(argv=None):
     print(HEADER.format('', 'MMAC', 'MOP', 'params M', 'activ. MB', 'est. mJ'))
     for name in [args.layers] if args.layers else TABLE:
         kind, settings = TABLE[name]
-        cost = count(build(kind, **{**given, **settings}))
+        try:
+            cost = count(build(kind, **{**given, **settings}))
+        except ValueError as error:
+            p.error(str(error))
         for layer in cost.layers if args.layers else ():
             print(row_of(layer.name, layer))
         print(row_of(name, cost))
