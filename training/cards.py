@@ -63,6 +63,7 @@ def card_of(
         seed=report['training']['seed'],
         training=_listed(metadata['training']['settings']),
         **(LEARNT if is_rendered(learnt) else _of_corpora(learnt)),
+        chosen_on=_chosen_on(report),
         tested=_tested(report),
         began=_began(metadata['training']['began_with']),
         accuracy=100 * expressions['accuracy'],
@@ -86,6 +87,12 @@ def _of_corpora(sources):
         'limit': 'Trained on the faces of these sources; a good score there says little about '
         'others.',
     }
+
+
+def _chosen_on(report):
+    if 'val_clips' not in report:  # older versions told none
+        return ''
+    return ' ({val_clips} clips of {val_identities} people)'.format(**report)
 
 
 def _tested(report):
@@ -174,7 +181,7 @@ Network `{model}`, {precision}: {macs:.0f} M multiply-adds a {per}, {parameters:
 ## What it learnt from
 {train_clips} clips of {train_identities} {people}; \
 {windows} examples seen in {minutes:.0f} minutes, seed {seed}, epoch
-{epoch} chosen on validation identities. {began} Settings: {training}.
+{epoch} chosen on validation identities{chosen_on}. {began} Settings: {training}.
 {faces}
 
 ## How good it is

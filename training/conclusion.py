@@ -35,7 +35,8 @@ def conclude(
     best = load(out / 'best.pt')
     network = network_of(best).to(device())
     size = network.settings.size
-    validation = examination_of(open_data(folders, 'val', settings, size), settings)
+    chosen_on = open_data(folders, 'val', settings, size)
+    validation = examination_of(chosen_on, settings)
     tested = open_data(folders, 'test', settings, size)
     temperature = temperature_of(validation.logits(network), validation.truth)
     result = examination_of(tested, settings).judge(network, temperature)
@@ -51,6 +52,7 @@ def conclude(
         'parameters': cost.parameters,
         'temperature': temperature,
         **counted(best.get('learnt_from') or learnt_from, 'train'),
+        **counted(known_of(chosen_on.clips), 'val'),
         **counted(known_of(tested.clips), 'test'),
         'validation': validation.judge(network, temperature),
         'test': result,

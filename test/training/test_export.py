@@ -369,6 +369,12 @@ def test_faces_of_corpora_are_not_called_rendered(told):
         assert lie not in card + data + judged_on
 
 
+def test_card_names_the_people_that_the_epoch_was_chosen_on():
+    card = described_as(val_clips=400, val_identities=133)[0]
+    assert 'chosen on validation identities (400 clips of 133 people).' in card
+    assert 'chosen on validation identities.' in described_as()[0]  # of an older version
+
+
 def test_training_that_has_not_ended_is_told(tmp_path):
     network = network_of('cs3d', **SMALL_CLIP)
     best = checkpoint_of(network, tmp_path / 'best.pt', report=None)

@@ -33,6 +33,7 @@ def test_training_leaves_all_that_is_asked_of_it(trained):
     assert 0.25 <= report['temperature'] <= 4
     assert 0 <= report['test']['ece'] <= 1
     assert report['train_sources'] == report['test_sources'] == {'rendered': 7}
+    assert (report['val_clips'], report['val_identities']) == (7, 1)
     assert 'truth' in (out / 'report.txt').read_text()
     assert (out / 'confusion.png').read_bytes().startswith(b'\x89PNG')
     curves = b''.join(path.read_bytes() for path in (out / 'tensorboard').glob('events*'))
