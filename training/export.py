@@ -325,11 +325,18 @@ def main(argv=None):
     p.add_argument('--real', type=Path, help='text for the card, of training.experiments real')
     args = p.parse_args(argv)
     try:
-        real = args.real.read_text().strip() if args.real else ''
+        real = _text_of(args.real) if args.real else ''
         export(args.checkpoint, args.output, args.data, args.int8, args.unproven, real)
     except (Cs3dError, OSError) as error:
         raise SystemExit('error: {}'.format(error)) from error
     print('{}: {:.0f} kB'.format(args.output, args.output.stat().st_size / 1e3))
+
+
+def _text_of(path):
+    try:
+        return path.read_text(encoding='utf-8').strip()
+    except UnicodeDecodeError as error:
+        raise ExportError('{} is no text ({})'.format(path, error)) from error
 
 
 if __name__ == '__main__':

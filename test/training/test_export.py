@@ -278,6 +278,14 @@ def test_answers_of_a_bundle_ask_for_no_other_temperature_nor_settling(tmp_path)
     assert engine.bundle.accuracy['validation']['settled'] == pytest.approx(told)
 
 
+def test_text_for_the_card_that_is_none_is_told(tmp_path):
+    text, out = tmp_path / 'real.md', tmp_path / 'a.onnx'
+    text.write_bytes(b'\xff\xfe')
+    with pytest.raises(SystemExit, match=r'^error: .*real\.md is no text'):
+        main([str(tmp_path / 'best.pt'), '-o', str(out), '--real', str(text)])
+    assert not out.exists()
+
+
 def test_weights_that_are_no_numbers_are_refused(tmp_path):
     network = network_of('cs3d', **{**SMALL_CLIP, 'theta': 0.25})
     with torch.no_grad():
