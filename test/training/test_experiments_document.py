@@ -106,11 +106,11 @@ def test_ladder_tells_means_with_their_intervals(folders):
     assert text.count('Not run yet') == len(PARTS) - 1
 
 
-def test_ends_of_the_ladder_stand_beneath_it(folders):
+def test_networks_that_learn_for_longer_stand_beneath_the_ladder(folders):
     short = [network('C3D', [0.3, 0.3, 0.3], 4e9)]
     long = [network('C3D', [0.5, 0.6, 0.7], 4e9), network('+ attention', [0.6, 0.7, 0.8], 2e8)]
     write_result(folders[0], 'ladder', {'rows': short, **RATES}, '6 epochs')
-    write_result(folders[0], 'ends', {'rows': long, **RATES}, '24 epochs')
+    write_result(folders[0], 'longer', {'rows': long, **RATES}, '24 epochs')
     text = written(folders)
     assert text.index('6 epochs') < text.index('| C3D | 30.0') < text.index('24 epochs')
     assert text.index('24 epochs') < text.index('| C3D | 60.0')
@@ -121,7 +121,7 @@ def test_ends_of_the_ladder_stand_beneath_it(folders):
 def test_sections_stay_as_they_are_where_the_folder_holds_no_run_of_them(folders, tmp_path):
     own = {'rows': [network('C3D', [0.3, 0.3, 0.3], 4e9)], **RATES}
     write_result(folders[0], 'ladder', own, '6 epochs')
-    write_result(folders[0], 'ends', own, '24 epochs')
+    write_result(folders[0], 'longer', own, '24 epochs')
     before = written(folders)
     assert written(folders) == before
     elsewhere = tmp_path / 'elsewhere'

@@ -20,8 +20,8 @@ from training.experiments.ablate import Ablation
 from training.experiments.campaign import Run, finish, training_of
 from training.experiments.candidates import HARD, FromBaseline, score
 from training.experiments.examine import Examiner
-from training.experiments.paper import SHIPPED, Paper, entries, folder_name
-from training.experiments.reported import C3D, CS3D, STREAM
+from training.experiments.paper import Paper, entries, folder_name
+from training.experiments.reported import C3D, CS3D, SHIPPED, STREAM
 from training.experiments.scale import Scale
 from training.experiments.variants import LEARNING, SETTLING, Variant, ingredients
 from training.experiments.views import write_view
@@ -231,10 +231,10 @@ def test_networks_that_were_trained_before_stay_in_the_table(hard, tmp_path):
         study.ladder(['ResNet'])
 
 
-def test_ends_learn_apart_from_the_ladder(hard, tmp_path):
+def test_what_learns_for_longer_learns_apart_from_the_ladder(hard, tmp_path):
     Paper([hard], tmp_path, TINY, say=lambda line: None).ladder([CS3D])
     longer = Paper([hard], tmp_path, TINY._replace(epochs=2), say=lambda line: None)
-    assert [row['name'] for row in longer.ends()['rows']] == [C3D, CS3D]
+    assert [row['name'] for row in longer.longer()['rows']] == [C3D, CS3D, SHIPPED]
     rows = json.loads((tmp_path / 'ladder.json').read_text())['rows']
     assert [row['name'] for row in rows] == [CS3D]
 

@@ -16,7 +16,7 @@ from training.settings import PRECISIONS
 
 DOCUMENT = Path('docs/results.md')
 PARTS = ('ladder', 'costs', 'sensitivity', 'light')  # of `paper`, in the order of their worth
-ENDS = 'ends'  # one more, for who can let the whole ladder learn for a short while only
+LONGER = 'longer'  # one more, for who can let the whole ladder learn for a short while only
 
 
 def say(line):
@@ -179,9 +179,9 @@ def parser() -> argparse.ArgumentParser:
     c.add_argument(
         '--parts',
         nargs='*',
-        choices=(*PARTS, ENDS),
+        choices=(*PARTS, LONGER),
         default=PARTS,
-        help='all but ends by default; none: document only',
+        help='all but longer by default; none: document only',
     )
     c.add_argument('--networks', nargs='+', metavar='NAME', help='rows of the ladder; all')
     c.add_argument('--document', type=Path, default=DOCUMENT)

@@ -14,7 +14,8 @@ from training.experiments.campaign import (
 from training.experiments.candidates import RULE, score, settled_on, strangers, watch_all
 from training.experiments.examine import Examiner, live
 from training.experiments.grey_camera import plan_of
-from training.experiments.paper import SHIPPED, folder_name
+from training.experiments.paper import folder_name
+from training.experiments.reported import SHIPPED
 from training.experiments.results import write_result
 from training.experiments.variants import BASE, Variant
 from training.experiments.views import write_view

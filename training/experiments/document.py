@@ -30,7 +30,11 @@ PARTS = {
     'ladder': Part(
         'The ladder, and what else reads the same input', PAPER + 'ladder', sections.ladder
     ),
-    'ends': Part('C3D and CS3D, taught for longer', PAPER + 'ends --epochs N', sections.ends),
+    'longer': Part(
+        'C3D, CS3D and what ships of it, taught for longer',
+        PAPER + 'longer --epochs N',
+        sections.longer,
+    ),
     'costs': Part('What it costs', PAPER + 'costs', sections.costs),
     'sensitivity': Part(
         'Threshold and steepness of the neuron', PAPER + 'sensitivity', sections.sensitivity

@@ -13,7 +13,8 @@ from cs3d_ros.inference.emotion import EXPRESSIONS, NEUTRAL
 from training.data.clips import ClipSet, DataError
 from training.experiments.campaign import cut_once, finish
 from training.experiments.examine import Examiner
-from training.experiments.paper import SHIPPED, entry_of, run_of
+from training.experiments.paper import entry_of, run_of
+from training.experiments.reported import SHIPPED
 from training.experiments.results import write_result
 from training.experiments.views import write_view
 from training.metrics import confusion_matrix, scores
