@@ -101,6 +101,7 @@ def test_ladder_tells_means_with_their_intervals(folders):
     assert '21.29 G operations' in text
     assert 'be right in 50.0%' in text
     assert '| 50.0 ± 0.0 | 2.00 ± 0.00 |' in text
+    assert 'Neurons of `C3D` that are silent, layer by layer, %: 40, 60.' in text
     assert 'widths × 0.25' in text
     assert 'one of the rates 0.001, 0.003 after which' in text
     assert text.count('Not run yet') == len(PARTS) - 1

@@ -29,7 +29,7 @@ def longer(result: dict, pictures: Path) -> str:
         'Each network learns at the one of the rates {} after which, with the first seed, it knew '
         'validation best.\n'
     ).format(', '.join(map('{:g}'.format, result['rates'])))
-    return '\n'.join([table(_LADDER_COLUMNS, rows), rates, _verdicts(result)])
+    return '\n'.join([table(_LADDER_COLUMNS, rows), rates, _verdicts(result), _layers(result)])
 
 
 def _share_of(kind, figure):
@@ -76,6 +76,18 @@ def _silent(run):
     """Return the share of zeros that activations put out, layers alike; None without any."""
     shares = list(run['silent'].values())
     return sum(shares) / len(shares) if shares else None
+
+
+def _layers(result):
+    """Return how many neurons of each layer are silent, by network."""
+    lines = []
+    for row in result['rows']:
+        by_layer = zip(*(run['silent'].values() for run in finished(row)))
+        shares = ['{:.0f}'.format(100 * sum(layer) / len(layer)) for layer in by_layer]
+        if shares:
+            line = '- Neurons of `{}` that are silent, layer by layer, %: {}.'
+            lines.append(line.format(row['name'], ', '.join(shares)))
+    return '\n'.join(lines) + '\n'
 
 
 def _verdicts(result):
